@@ -1,9 +1,12 @@
 // "What do plans cost, and what do they cost others?" - a port's state is planned, and made, on a compiled workload; and another caller's writes, one after the
 // other, without plans and while somebody plans without pause.
+import { askOf } from "#app";
 import { portTable } from "../apps/l2/model.ts";
 import { allPools } from "../src/boot/registry.ts";
 import { machineClock } from "../src/lib/clock.ts";
+import { hookGuard } from "../src/lib/hook-guard.ts";
 import { lineOf } from "../src/ops/flows/flow-dump.ts";
+import { Reacher } from "../src/ops/trace/reach.ts";
 import { Planner } from "../src/plan/planner.ts";
 import { Claims } from "../src/services/index.ts";
 import { startRunning } from "./running.ts";
@@ -19,7 +22,8 @@ export async function benchPlan(w: Workload, repeats: number, appsFolder: string
   const running = await startRunning(w, appsFolder);
   const { apps, tables, layout, model, engine, loop, log } = running;
   const claims = new Claims({ pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), log, now: () => Date.now() });
-  const planner = new Planner({ apps, tables, layout, model, engine, loop, claims, lineOf });
+  const guard = hookGuard(log);
+  const planner = new Planner({ apps, tables, layout, model, engine, loop, claims, lineOf, reach: { guard, follower: (state) => new Reacher({ apps, tables, layout, guard, ask: askOf(apps), clock: machineClock, engine: state.engine, view: state.view }) } });
   const api = running.api({ of: planner, clock: machineClock });
   const put = async (url: string, body: object): Promise<void> => {
     const answer = await api.inject({ method: "PUT", url, payload: body });

@@ -45,6 +45,7 @@ import { Shadow } from "./ops/shadow.ts";
 import { appGauges, appLists } from "./ops/shown.ts";
 import { explained } from "./ops/trace/explain.ts";
 import { traceRoutes } from "./ops/trace/routes.ts";
+import { Reacher } from "./ops/trace/reach.ts";
 import { Tracer } from "./ops/trace/tracer.ts";
 import { Planner } from "./plan/planner.ts";
 import { Layout } from "./pipeline/layout.ts";
@@ -129,10 +130,13 @@ export class Controller {
     engineMetrics(metrics, engine, model);
 
     const facts = makeFacts(apps, clock, metrics);
-    const planner = new Planner({ apps, tables, layout, model, engine, loop, claims, facts, lineOf, poisonScratch: this.options.poisonScratch });
-    this.stops.push(() => planner.stop());
     const view = engine.view.with(facts);
     const guard = hookGuard(log, () => clock.now());
+    const planner = new Planner({
+      apps, tables, layout, model, engine, loop, claims, facts, lineOf, poisonScratch: this.options.poisonScratch,
+      reach: { guard, follower: (state) => new Reacher({ apps, tables, layout, guard, ask: askOf(apps), clock, engine: state.engine, view: state.view }) },
+    });
+    this.stops.push(() => planner.stop());
     const packets = new Packets({ apps, layout, view, facts, guard, log });
     const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, looked: (chassis, hold) => this.shadow?.looked(chassis, hold) });
     await southbound.start();

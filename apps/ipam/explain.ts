@@ -7,6 +7,10 @@ import { answeredMac, ON_LINK, toldRoutes } from "./told.ts";
 type Matches = PacketStart["fields"];
 
 export const explains: Explains = {
+  *ports(view, type, id) {
+    const subnet = type === "subnet" ? view.get(subnetTable, id) : undefined;
+    if (subnet !== undefined) for (const port of view.by(portTable, "network", subnet.network_id)) yield port.id;
+  },
   begin(view, question, ask) {
     const port = view.get(portTable, question.from);
     if (port === undefined) return undefined;
@@ -14,7 +18,7 @@ export const explains: Explains = {
     if ("reason" in place) return place;
     const target = view.get(portTable, question.to);
     const own = addressesOf(view, port.id);
-    const wanted = target === undefined ? [normalizeIp(question.to)].filter((ip) => ip !== undefined) : addressesOf(view, target.id).map((a) => a.ip);
+    const wanted = target === undefined ? [normalizeIp(question.to)].filter((ip) => ip !== undefined) : addressesOf(view, target.id).filter((a) => question.family === undefined || a.family === question.family).map((a) => a.ip);
     const address = wanted.find((ip) => own.some((a) => a.family === parseIp(ip)!.family)) ?? wanted[0];
     if (address === undefined) return target === undefined ? unknown(`${question.to.slice(0, 64)} is neither a port nor an address`, "name a port, or an address") : addressless(view, target, 4, `port ${target.id} has no address`);
     const ip = parseIp(address)!;

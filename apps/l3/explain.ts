@@ -7,6 +7,26 @@ import { outsideFor } from "./questions.ts";
 import { l3 } from "./tables.ts";
 
 export const explains: Explains = {
+  *ports(view, type, id) {
+    const router = type === "router" ? id : type === "port" ? view.get(routerInterfaceTable, id)?.router_id : undefined;
+    if (router !== undefined) for (const network of networksOf(view, router)) for (const port of view.by(portTable, "network", network)) yield port.id;
+  },
+  *around(view, id) {
+    const home = view.get(portTable, id)?.network_id;
+    if (home === undefined) return;
+    const networks = new Set([home]);
+    const routers = new Set<string>();
+    // Grows while it is walked: routers of networks of routers.
+    for (const network of networks) {
+      if (network !== home) for (const port of view.by(portTable, "network", network)) yield port.id;
+      for (const { router_id: router } of view.by(routerInterfaceTable, "network", network)) {
+        if (routers.has(router)) continue;
+        routers.add(router);
+        for (const other of networksOf(view, router)) networks.add(other);
+      }
+    }
+  },
+  waits: (view, stop) => routerOf(view, stop) !== undefined && stop.did === "punted" && stop.register("undelivered", l3) === undelivered.unresolved,
   cause(view, stop, ask) {
     const router = routerOf(view, stop);
     if (router === undefined) return closedInterface(view, stop);
@@ -14,6 +34,8 @@ export const explains: Explains = {
     return ofRouter(view, stop, router, ask);
   },
 };
+
+const networksOf = (view: ReadView, router: string): ReadonlySet<string> => new Set(view.by(routerInterfaceTable, "router", router).map((i) => i.network_id));
 
 const routerOf = (view: ReadView, stop: PacketStop): Readonly<Router> | undefined => view.by(routerTable, "key", String(stop.register("router")))[0];
 

@@ -1,6 +1,7 @@
 import type { App } from "#app";
 import { aliases, resources } from "./api.ts";
 import { derive } from "./derive.ts";
+import { explains } from "./explain.ts";
 import { extend, references } from "./guards.ts";
 import { calledMeters, floatingIpActiveTable, floatingIpTable, floatingPlaceTable, natSettings, openedMeters, portForwardingTable, translatedHelperTable, translatedLimitTable } from "./model.ts";
 import { effects, rules } from "./rules.ts";
@@ -23,4 +24,5 @@ export default {
   rules,
   effects,
   services: [floatingStatus],
+  explains,
 } satisfies App;

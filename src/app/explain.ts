@@ -12,6 +12,8 @@ export interface PacketQuestion {
   readonly from: string;
   /** Id of a port, or an address. */
   readonly to: string;
+  /** Of the port's addresses those of IPv4 or of IPv6; undefined: the first that the sender has some of as well. */
+  readonly family?: 4 | 6;
   /** Of IP: 1 (of IPv6 it stands for 58), 6, 17 ... */
   readonly protocol: number;
   /** The receiver's, of protocols with ports. */
@@ -86,6 +88,14 @@ export interface TunnelKnown {
   readonly mtu?: number;
 }
 
+/** Packets that rules of a port tell from others: of a protocol, and where that has ports, to these. */
+export interface Traffic {
+  readonly family: 4 | 6;
+  /** As in the packet: 58 for ICMPv6. */
+  readonly protocol: number;
+  readonly ports?: readonly [min: number, max: number];
+}
+
 /**
  * What an app says of packets that are traced. Of beginnings a cause counts before any start, which is the first that some app knows; where a packet
  * ended the app of the table is asked first, then the others in their order, and the first that knows counts.
@@ -96,6 +106,16 @@ export interface Explains {
   cause?(this: void, view: LiveView, stop: PacketStop, ask: Ask): PacketCause | undefined;
   /** Hosts that take up a frame for a MAC which another sends to the physical network of a network (its key), the one that does so now first. */
   takers?(this: void, view: LiveView, networkKey: number, mac: string): readonly string[];
+  /** Whether a packet that went to the controller goes on once a machine has answered that the model does not list. */
+  waits?(this: void, view: LiveView, stop: PacketStop): boolean;
+  /** Ids of ports whose packets a resource of this type is about. */
+  ports?(this: void, view: LiveView, type: string, id: string): Iterable<string>;
+  /** Ids of ports that could reach a port or be reached by it, if everything allowed it; the nearest first. */
+  around?(this: void, view: LiveView, port: string): Iterable<string>;
+  /** Addresses beside its own by which a port is reached. */
+  addresses?(this: void, view: LiveView, port: string): Iterable<string>;
+  /** What rules of a port tell apart. */
+  traffic?(this: void, view: LiveView, port: string): Iterable<Traffic>;
   /** Of the tunnel from one chassis to another, of a type (geneve, vxlan, gre). */
   tunnel?(this: void, view: LiveView, from: string, to: string, type: string): TunnelKnown | undefined;
 }

@@ -26,7 +26,7 @@ import { Shown } from "./shown.ts";
 import { Explanations, type Explain } from "./clients/explain.ts";
 import type { WatchOptions } from "./clients/watch-query.ts";
 import { Watches } from "./clients/watch.ts";
-import { plannedObjects } from "./plans/objects.ts";
+import { plannedObjects, portsSeen } from "./plans/objects.ts";
 import { Plans, type Foresight } from "./plans/plans.ts";
 import { baseOf, one } from "./wire/base.ts";
 import { Waits, waitLimits, type Confirmations, type Wait } from "./clients/wait.ts";
@@ -143,7 +143,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   const operations = operationsOf(engine);
   const { foresight } = options;
   const plans = foresight && new Plans({
-    foresight: foresight.of, clock: foresight.clock, model, objects: plannedObjects(registry),
+    foresight: foresight.of, clock: foresight.clock, model, objects: plannedObjects(registry), seesPort: portsSeen(registry),
     faces: (planned) => {
       const its = new Engine(registry, planned, shown, engineLimits);
       const [ownPlanned, among] = [v2(its, description), operationsOf(its)];

@@ -9,6 +9,7 @@ import { finish, gently, spread, type Pace, type Stepwise } from "../lib/turns/s
 import type { Change, Model, TxSource } from "../model/model.ts";
 import type { View } from "../model/view.ts";
 import type { Claims } from "../services/claims.ts";
+import { ReachQuestion, type Reachability, type ReachParts } from "./reachability.ts";
 import { backlog, World, type Backlog, type WorldParts } from "./world.ts";
 
 /** What becomes of a switch's flows, as lines of a dump, in order of table and priority; `change` has them as they would be. */
@@ -31,6 +32,8 @@ export interface Plan<T, L> {
   readonly looked: L;
   /** Runs of rules that followed. */
   readonly runs: number;
+  /** undefined: nobody looked. */
+  readonly reachability: Reachability | undefined;
 }
 
 export interface PlannerParts extends Omit<WorldParts, "model"> {
@@ -40,6 +43,8 @@ export interface PlannerParts extends Omit<WorldParts, "model"> {
   readonly claims: Pick<Claims, "busy" | "settled" | "foresee">;
   /** A flow as a line of a dump. */
   readonly lineOf: (flow: Flow) => string;
+  /** undefined: which ports reach each other is not looked at. */
+  readonly reach?: Omit<ReachParts, "apps">;
   readonly limits?: Partial<PlanLimits>;
   readonly pace?: Pace;
 }
@@ -84,6 +89,10 @@ export class PlansBusy extends Error {
 export interface Look<L> {
   /** Before anything is compiled: what would be written, with `after` as it would be then and `committed` as it is. */
   look(this: void, changes: readonly Change[], after: ReadView, committed: View): Stepwise<L>;
+  /** Whether who asks is told of a port; undefined: of each. */
+  readonly sees?: (port: string, view: View) => boolean;
+  /** Nobody wants to know who reaches whom. */
+  readonly flowsAlone?: boolean;
 }
 
 export class Planner {
@@ -124,9 +133,11 @@ export class Planner {
    * Plans a transaction for a project, in slices, on a copy of what is committed. The same `source` gives the same plan on the same state.
    * @throws PlanTooLarge, PlansBusy, and whatever the transaction throws
    */
-  async plan<T, L>(project: string, fn: (tx: Tx) => T, source: () => TxSource, { look }: Look<L>): Promise<Plan<T, L>> {
-    return this.alone(project, (world) => spread(this.planned(fn, source, look, {
+  async plan<T, L>(project: string, fn: (tx: Tx) => T, source: () => TxSource, onlooker: Look<L>): Promise<Plan<T, L>> {
+    const { apps, reach } = this.parts;
+    return this.alone(project, (world) => spread(this.planned(fn, source, onlooker, {
       rows: world.rows, view: world.view, place: (those, as) => world.place(those, as), attempting: (trial) => world.engine.attempting(trial),
+      state: world, question: reach === undefined || onlooker.flowsAlone === true ? undefined : new ReachQuestion({ apps, ...reach }, onlooker.sees),
     }, this.limits.runs), this.pace, () => this.ended(world)));
   }
 
@@ -134,10 +145,10 @@ export class Planner {
    * The same now, on the compiler that everybody has, if no more than so many runs follow. Within a transaction only while not `busy`: nothing is compiled
    * there. @throws PlanTooLarge, and whatever the transaction throws
    */
-  planAtOnce<T, L>(fn: (tx: Tx) => T, source: () => TxSource, { look }: Look<L>, runs: number): Plan<T, L> {
+  planAtOnce<T, L>(fn: (tx: Tx) => T, source: () => TxSource, onlooker: Look<L>, runs: number): Plan<T, L> {
     const { model, engine, loop } = this.parts;
     loop.catchUp();
-    return finish(this.planned(fn, source, look, {
+    return finish(this.planned(fn, source, onlooker, {
       rows: undefined, view: engine.view, place: (those, as) => model.place(those, as),
       *attempting<R>(trial: Trial<Stepwise<R>>): Stepwise<R> {
         return engine.attempt<R>({ ...trial, read: (delta, n) => finish(trial.read(delta, n)) });
@@ -145,8 +156,9 @@ export class Planner {
     }, Math.min(runs, this.limits.runs)));
   }
 
-  private *planned<T, L>(fn: (tx: Tx) => T, source: () => TxSource, look: Look<L>["look"], place: Place, runs: number): Stepwise<Plan<T, L>> {
+  private *planned<T, L>(fn: (tx: Tx) => T, source: () => TxSource, { look }: Look<L>, place: Place, runs: number): Stepwise<Plan<T, L>> {
     const { model, claims } = this.parts;
+    const { state, question } = place;
     const { generation } = model;
     const { result, changes, view } = model.rehearse(fn, source(), place.rows);
     if (changes.length > this.limits.rows) throw new PlanTooLarge(`${changes.length} rows change; at most ${this.limits.rows} may`);
@@ -154,7 +166,8 @@ export class Planner {
     const followed: Change[] = [];
     const { lines } = this;
     try {
-      return yield* place.attempting<Plan<T, L>>({
+      if (state !== undefined) yield* question?.before(state, changes) ?? [];
+      const made = yield* place.attempting<Omit<Plan<T, L>, "reachability">>({
         changes, runs, place: (those, as) => place.place(those, as),
         follow: (changed) => {
           const write = claims.foresee(changed, place.view);
@@ -162,10 +175,13 @@ export class Planner {
           followed.push(...more);
           return more;
         },
-        read: function* (this: void, delta, made) {
-          return { result, generation, changes, followed: net(followed), switches: yield* lines(delta), looked, runs: made };
+        read: function* (this: void, delta, count) {
+          const switches = yield* lines(delta);
+          if (state !== undefined) yield* question?.after(state, delta) ?? [];
+          return { result, generation, changes, followed: net(followed), switches, looked, runs: count };
         },
       });
+      return { ...made, reachability: state === undefined || question === undefined ? undefined : yield* question.result(state) };
     } catch (error) {
       throw tooLarge(error);
     }
@@ -305,6 +321,9 @@ interface Place {
   /** undefined: the rows of the model. */
   readonly rows: World["rows"] | undefined;
   readonly view: View;
+  /** Where there is time to look who reaches whom. */
+  readonly state?: Pick<World, "engine" | "view">;
+  readonly question?: ReachQuestion | undefined;
   place(changes: readonly Change[], as: "after" | "before"): void;
   attempting<T>(trial: Trial<Stepwise<T>>): Stepwise<T>;
 }

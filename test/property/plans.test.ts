@@ -3,8 +3,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { lineOf } from "../../src/ops/flows/flow-dump.ts";
+import type { Reachability } from "../../src/plan/reachability.ts";
 import { compare } from "../support/from-scratch.ts";
 import { bytesOf, Harness, type Answer } from "../support/harness.ts";
+import { matrix, wrong } from "../support/reach-matrix.ts";
 import { History, step } from "./history.ts";
 
 const HOSTS = ["hv0", "hv1", "hv2", "hv3"];
@@ -33,11 +35,20 @@ function difference(before: Dump, after: Dump): Record<string, SwitchPlan> {
 const sorted = (switches: Readonly<Record<string, SwitchPlan>>): Record<string, SwitchPlan> =>
   Object.fromEntries(Object.entries(switches).map(([id, { add, change, remove }]) => [id, { add: [...add].sort(), change: [...change].sort(), remove: [...remove].sort() }]));
 
+const nightly = process.env.AXION_NIGHTLY === "1";
+/** Of each history: calls whose pairs of ports are judged by all there are. */
+const JUDGED = nightly ? Infinity : 6;
+
 /** Each write is planned first, then applied by its plan. */
 class Planned {
   calls = 0;
   /** Of these: what changed flows. */
   effective = 0;
+  /** Those by which ports gained or lost each other. */
+  joining = 0;
+  /** Of those that change flows: whose pairs were judged. */
+  private judged = 0;
+  private last: { readonly generation: number; readonly reached: ReadonlySet<string> } | undefined;
   readonly h: Harness;
   private readonly call: Harness["call"];
 
@@ -45,6 +56,12 @@ class Planned {
     this.h = h;
     this.call = h.call.bind(h);
     h.call = (...of: Parameters<Harness["call"]>) => this.made(...of);
+  }
+
+  private async reached(): Promise<ReadonlySet<string>> {
+    const { generation } = this.h.model;
+    if (this.last?.generation !== generation) this.last = { generation, reached: await matrix(this.h) };
+    return this.last.reached;
   }
 
   private async made(method: Parameters<Harness["call"]>[0], url: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
@@ -61,13 +78,22 @@ class Planned {
       expect([plan.status, plan.body]).toEqual([answer.status, answer.body]);
       return answer;
     }
+    const told = plan.body.reachability as Reachability;
+    const judged = this.judged < JUDGED && Object.keys(plan.body.switches as object).length > 0;
+    const reached = judged ? await this.reached() : undefined;
     const answer = await call(method, url, body, { ...headers, "x-axion-plan": plan.body.token as string });
     expect(answer.body ?? null, `${method} ${url}`).toEqual(plan.body.answer.body);
     expect(answer.status).toBe(plan.body.answer.status);
     await h.settled();
     const difference_ = difference(before, dump(h));
     expect(sorted(plan.body.switches as Record<string, SwitchPlan>), `${method} ${url} ${JSON.stringify(body)}`).toEqual(difference_);
+    expect(told).toMatchObject({ truncated: false, unexamined: 0 });
+    if (reached !== undefined) {
+      expect(wrong(told, reached, await this.reached()), `${method} ${url} ${JSON.stringify(body)}`).toEqual([]);
+      this.judged++;
+    }
     this.calls++;
+    if (told.gained.length + told.lost.length > 0) this.joining++;
     if (Object.keys(difference_).length > 0) this.effective++;
     return answer;
   }
@@ -94,9 +120,8 @@ async function begin(h: Harness): Promise<History> {
 }
 
 describe("plans against the truth", () => {
-  const nightly = process.env.AXION_NIGHTLY === "1";
   test("what is planned of random calls is what they come to", { timeout: 1_800_000 }, async () => {
-    let [calls, effective] = [0, 0];
+    let [calls, effective, joining] = [0, 0, 0];
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 40, maxLength: 60 }), async (steps) => {
         const h = await Harness.make();
@@ -108,6 +133,7 @@ describe("plans against the truth", () => {
           compare(h);
           calls += planned.calls;
           effective += planned.effective;
+          joining += planned.joining;
         } finally {
           await h.close();
         }
@@ -116,6 +142,7 @@ describe("plans against the truth", () => {
     );
     expect(calls).toBeGreaterThan(nightly ? 1000 : 50);
     expect(effective / calls, "many of the calls change flows").toBeGreaterThan(0.1);
-    if (nightly) console.info(`${calls} calls were planned and applied, of which ${effective} changed flows`);
+    expect(joining, "and who reaches whom").toBeGreaterThan(0);
+    if (nightly) console.info(`${calls} calls were planned and applied, of which ${effective} changed flows, and ${joining} who reaches whom`);
   });
 });

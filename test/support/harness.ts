@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch } from "node-openflow";
 import { pino } from "pino";
 import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
-import { chassisKeys, chassisTable, draw, poolNumberTable, release, vifTable, zonePool } from "#app";
+import { askOf, chassisKeys, chassisTable, draw, poolNumberTable, release, vifTable, zonePool } from "#app";
 import { SettingsBook } from "../../src/app/settings.ts";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
 import { Relayouts } from "../../src/boot/relayout.ts";
@@ -24,6 +24,7 @@ import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound, type NorthboundOptions } from "../../src/northbound/index.ts";
 import { FlowDump, lineOf } from "../../src/ops/flows/flow-dump.ts";
 import { PastFlows } from "../../src/ops/flows/past.ts";
+import { Reacher } from "../../src/ops/trace/reach.ts";
 import { Planner } from "../../src/plan/planner.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
@@ -185,7 +186,8 @@ export class Harness {
       pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), now: () => clock.now(),
       log: { error: (fields: object): void => void complaints.push(fields), warn: () => undefined },
     });
-    this.planner = new Planner({ apps, tables: allTables(apps), layout, model, engine, loop: this.loop, claims: this.claims, facts: this.facts, lineOf, pace: { slice: 20, rest: 0 }, poisonScratch: options.poisonScratch });
+    this.planner = new Planner({ apps, tables: allTables(apps), layout, model, engine, loop: this.loop, claims: this.claims, facts: this.facts, lineOf, pace: { slice: 20, rest: 0 }, poisonScratch: options.poisonScratch,
+      reach: { guard, follower: (state) => new Reacher({ apps, tables: allTables(apps), layout, guard, ask: askOf(apps), clock: this.clock, engine: state.engine, view: state.view }, { slice: 20, rest: 0 }), limits: { pairs: 20_000, ms: Infinity } } });
     this.confirmations = new Receipts({
       desired: engine, committed: () => model.generation, numbers: this.claims, rowsWritten: () => Promise.resolve(true),
       confirmed: (chassis) => this.receipts.get(chassis) ?? 0,

@@ -19,6 +19,7 @@ export const explains: Explains = {
       cure: { text: `send a packet, and trace again; if it is still so, see whether ${hop} is there and answers` },
     };
   },
+  waits: (_, { did, table }) => did === "punted" && table === "gateway_unresolved",
   takers(view, networkKey, mac) {
     const [network] = view.by(networkTable, "key", String(networkKey));
     if (network === undefined) return [];

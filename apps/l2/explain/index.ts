@@ -1,10 +1,24 @@
 // Why packets of ports go no further where l2 decides: what a port may send, and whether the one that it is for is there.
 import type { Explains, PacketCause, PacketStop, ReadView } from "#app";
-import { absent, activeAttachment, isNetworkPort, networkTable, portTable, type Port } from "../model.ts";
+import { absent, activeAttachment, isNetworkPort, networkTable, portTable, singleAddress, type Port } from "../model.ts";
 
 const SENDING: ReadonlySet<string> = new Set(["port_security", "nd_source", "inner_tag"]);
 
 export const explains: Explains = {
+  *ports(view, type, id) {
+    if (type === "port") yield id;
+    else if (type === "network") for (const port of view.by(portTable, "network", id)) yield port.id;
+  },
+  *around(view, id) {
+    const port = view.get(portTable, id);
+    for (const other of port === undefined ? [] : view.by(portTable, "network", port.network_id)) yield other.id;
+  },
+  *addresses(view, id) {
+    for (const { ip_address: ip } of view.get(portTable, id)?.allowed_address_pairs ?? []) {
+      const single = singleAddress(ip);
+      if (single !== undefined) yield single;
+    }
+  },
   cause(view, stop) {
     const sender = stop.question === undefined ? undefined : view.get(portTable, stop.question.from);
     const receiver = stop.start?.to === undefined ? undefined : view.get(portTable, stop.start.to);

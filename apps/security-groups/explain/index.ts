@@ -1,9 +1,26 @@
 // The smallest rule that would let a packet pass that no rule allows.
 import { formatIp, ipProto, isIpv6, type Explains, type PacketStop, type ReadView } from "#app";
 import { portTable, type Port } from "../../l2/model.ts";
-import { portGroupsTable } from "../model.ts";
+import { portGroupsTable, ruleTable } from "../model.ts";
+import { protocolNumber } from "../protocol.ts";
+
+const WITH_PORTS: ReadonlySet<number> = new Set([ipProto.tcp, ipProto.udp, ipProto.sctp]);
 
 export const explains: Explains = {
+  *ports(view, type, id) {
+    const group = type === "security_group" ? id : type === "security_group_rule" ? view.get(ruleTable, id)?.security_group_id : undefined;
+    if (group !== undefined) for (const port of view.by(portGroupsTable, "group", group)) yield port.id;
+  },
+  *traffic(view, port) {
+    for (const group of view.get(portGroupsTable, port)?.groups ?? []) {
+      for (const { ethertype, protocol: name, port_range_min: min, port_range_max: max } of view.by(ruleTable, "group", group)) {
+        const protocol = protocolNumber(name, ethertype);
+        if (protocol === undefined) continue;
+        const ranged = WITH_PORTS.has(protocol) && min !== null && max !== null;
+        yield { family: ethertype === "IPv6" ? 6 : 4, protocol, ...(ranged && { ports: [min, max] as const }) };
+      }
+    }
+  },
   cause(view, stop) {
     const direction = /^sg_(in|out)/.exec(stop.table)?.[1];
     if (direction === undefined) return undefined;

@@ -10,6 +10,10 @@ import { runCommand } from "../program.ts";
 const planned = {
   token: "tok", generation: 7, answer: { status: 200, body: {} },
   objects: [{ op: "update", type: "port", id: "p1", before: { name: "a", admin_state_up: true }, after: { name: "a", admin_state_up: false } }],
+  reachability: {
+    gained: [], truncated: true, unexamined: 12,
+    lost: [{ from: "p2", to: "p1", ethertype: "IPv4", protocol: "icmp", port: null }, { from: "p2", to: "p1", ethertype: "IPv6", protocol: "tcp", port: 80, port_max: 85, address: "fd00::5" }, { from: "p1", to: "external", ethertype: "IPv4", protocol: "udp", port: 53 }],
+  },
   switches: { hv1: { add: ["cookie=0x1, table=2, priority=3 actions=drop"], change: [], remove: ["cookie=0x1, table=2, priority=4,ip actions=drop"] } },
 };
 const receipt = {
@@ -61,6 +65,11 @@ test("a plan: resources, flows, and how to make it", async () => {
       hv1: 1 flows added, 0 changed, 1 removed
         + cookie=0x1, table=2, priority=3 actions=drop
         - cookie=0x1, table=2, priority=4,ip actions=drop
+    reachability
+      - p2 -> p1  icmp
+      - p2 -> p1 at fd00::5  tcp 80-85 by IPv6
+      - p1 -> external  udp 53
+      not all was looked at: 12 more pairs and classes of traffic, at least
     to make it: the same call with the header X-Axion-Plan: tok
     "
   `);

@@ -14,8 +14,11 @@ export interface PlanOptions {
 interface Pair {
   readonly from?: unknown;
   readonly to?: unknown;
+  readonly ethertype?: unknown;
   readonly protocol?: unknown;
   readonly port?: unknown;
+  readonly port_max?: unknown;
+  readonly address?: unknown;
 }
 
 interface Planned {
@@ -24,7 +27,7 @@ interface Planned {
   readonly answer?: { readonly status?: unknown };
   readonly objects?: readonly (Change & { readonly op?: unknown })[];
   readonly switches?: Readonly<Record<string, SwitchFlows>>;
-  readonly reachability?: { readonly gained?: readonly Pair[]; readonly lost?: readonly Pair[]; readonly complete?: unknown };
+  readonly reachability?: { readonly gained?: readonly Pair[]; readonly lost?: readonly Pair[]; readonly truncated?: unknown; readonly unexamined?: unknown };
 }
 
 /** JSON as it is given, or of a file with "@" before its name. @throws UsageError */
@@ -54,13 +57,17 @@ export async function plan({ api, json, write }: Call, method: string, path: str
 
 function planText({ token, generation, answer, objects = [], switches = {}, reachability }: Planned, call: string): string {
   const flows = Object.entries(switches).map(([id, those]) => flowsText(plain(id), those));
-  const pair = (mark: string, { from, to, protocol, port }: Pair): string => `  ${mark} ${cell(from)} -> ${cell(to)}  ${cell(protocol)}${cell(port) === "-" ? "" : ` ${cell(port)}`}\n`;
+  const pair = (mark: string, { from, to, ethertype, protocol, port, port_max: last, address }: Pair): string => {
+    const ports = cell(port) === "-" ? "" : ` ${cell(port)}${cell(last) === "-" ? "" : `-${cell(last)}`}`;
+    return `  ${mark} ${cell(from)} -> ${cell(to)}${cell(address) === "-" ? "" : ` at ${cell(address)}`}  ${cell(protocol)}${ports}${ethertype === "IPv6" ? " by IPv6" : ""}\n`;
+  };
   const pairs = [...(reachability?.gained ?? []).map((p) => pair("+", p)), ...(reachability?.lost ?? []).map((p) => pair("-", p))];
+  const left = reachability?.truncated === true ? `  not all was looked at${reachability.unexamined === 0 ? "" : `: ${cell(reachability.unexamined)} more pairs and classes of traffic, at least`}\n` : "";
   return [
     `${plain(call)} as of generation ${cell(generation)}: status ${cell(answer?.status)}\n`,
     objects.length === 0 ? "no resource changes\n" : `resources\n${objects.map(changeText).join("")}`,
     flows.length === 0 ? "no flows change\n" : `flows\n${flows.join("")}`,
-    ...(pairs.length === 0 ? [] : [`reachability${reachability?.complete === false ? ", of some pairs" : ""}\n${pairs.join("")}`]),
+    ...(reachability === undefined ? [] : pairs.length + left.length === 0 ? ["no ports gain or lose each other\n"] : [`reachability\n${pairs.join("")}${left}`]),
     `to make it: the same call with the header X-Axion-Plan: ${cell(token)}\n`,
   ].join("");
 }

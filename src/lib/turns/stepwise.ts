@@ -1,13 +1,14 @@
 // Work that can stop between its steps: as one piece for who needs the result now, or spread over turns so that others have theirs.
 
-/** It yields where it may stop; what it returns is its result. */
-export type Stepwise<T> = Generator<undefined, T, undefined>;
+/** It yields where it may stop, and what it waits for, if anything; what it returns is its result. */
+export type Stepwise<T> = Generator<PromiseLike<unknown> | undefined, T, undefined>;
 
-/** All of it in this turn. */
+/** All of it in this turn. @throws Error when it waits for something */
 export function finish<T>(work: Stepwise<T>): T {
   for (;;) {
     const step = work.next();
     if (step.done === true) return step.value;
+    if (step.value !== undefined) throw new Error("the work waits for something, and has to end in this turn");
   }
 }
 
@@ -28,6 +29,7 @@ export async function spread<T>(work: Stepwise<T>, { slice, rest }: Pace = gentl
     do {
       const step = work.next();
       if (step.done === true) return step.value;
+      if (step.value !== undefined) await step.value;
     } while (performance.now() < until);
     await resting(rest);
     const reason = stopped?.();

@@ -1,5 +1,5 @@
 // Changed rows as the resources that they are of: each as its caller would be shown it, before and after. What the caller may not see is left out.
-import type { Caller, ReadView, StandardRow } from "../../app/contract.ts";
+import type { Caller, ReadView, StandardRow, Table } from "../../app/contract.ts";
 import type { Stepwise } from "../../lib/turns/stepwise.ts";
 import type { Change } from "../../model/model.ts";
 import type { View } from "../../model/view.ts";
@@ -37,5 +37,14 @@ export function plannedObjects(registry: Registry): (changes: readonly Change[],
       out.push({ op: was === undefined ? "create" : is === undefined ? "delete" : "update", type: kind.name, id: change.id, before: was, after: is });
     }
     return out;
+  };
+}
+
+/** Whether a caller is shown the port of an id. */
+export function portsSeen(registry: Registry): (id: string, view: View, caller: Caller) => boolean {
+  const kind = registry.kinds.get("port");
+  return (id, view, caller) => {
+    const row = kind === undefined ? undefined : view.get(kind.table as Table, id);
+    return row !== undefined && kind!.get.allows(caller, { row: values(row as StandardRow) }, view);
   };
 }

@@ -8,12 +8,12 @@ import type { EngineModel } from "../operations.ts";
 import type { PlannedObject } from "./objects.ts";
 import { Effect, newSeed, PlanTokens, sourceOf, type HeldPlan, type Seed, type TokenLimits } from "./tokens.ts";
 
-/** A pair of ports of which one can reach the other: by `protocol` and, where that has ports, at `port`. */
-export interface Reach {
-  readonly from: string;
-  readonly to: string;
-  readonly protocol: string;
-  readonly port: number | null;
+/** What `reachability` of a plan is, as JSON; see src/plan/reachability.ts. */
+export interface PlannedReachability {
+  readonly gained: readonly object[];
+  readonly lost: readonly object[];
+  readonly truncated: boolean;
+  readonly unexamined: number;
 }
 
 /** What a transaction would come to. */
@@ -25,8 +25,8 @@ export interface Foreseen<T, L> {
   readonly followed: readonly Change[];
   /** Lines of dumps by switch. */
   readonly switches: Readonly<Record<string, { readonly add: readonly string[]; readonly change: readonly string[]; readonly remove: readonly string[] }>>;
-  /** `complete`: false when only some of the pairs were looked at. undefined: nobody looked. */
-  readonly reachability?: { readonly gained: readonly Reach[]; readonly lost: readonly Reach[]; readonly complete: boolean };
+  /** undefined: nobody looked. */
+  readonly reachability: PlannedReachability | undefined;
   readonly looked: L;
   /** Runs of rules that followed. */
   readonly runs: number;
@@ -35,6 +35,10 @@ export interface Foreseen<T, L> {
 /** Who looks on while it is foreseen. */
 export interface Onlooker<L> {
   look(this: void, changes: readonly Change[], after: ReadView, committed: View): Stepwise<L>;
+  /** Whether who asks is told of a port; undefined: of each. */
+  readonly sees?: (port: string, view: View) => boolean;
+  /** Nobody wants to know who reaches whom. */
+  readonly flowsAlone?: boolean;
 }
 
 /** Who knows what a transaction would come to; see src/plan. */
@@ -56,6 +60,8 @@ export interface PlansOptions {
   readonly clock: Clock;
   /** What a caller sees of changed rows. */
   readonly objects: (changes: readonly Change[], after: ReadView, committed: View, caller: Caller) => Stepwise<readonly PlannedObject[]>;
+  /** Whether a caller is shown a port. */
+  readonly seesPort: (id: string, view: View, caller: Caller) => boolean;
   /** The same faces over `model` below, by the face that a request came to. */
   readonly faces: (model: EngineModel) => (face: Face) => (request: FaceRequest) => FaceAnswer | Promise<FaceAnswer>;
   readonly limits?: TokenLimits;
@@ -212,9 +218,9 @@ export class Plans {
     }
   }
 
-  private onlooker({ caller }: Open): Onlooker<readonly PlannedObject[]> {
-    const { objects } = this.options;
-    return { look: (changes, after, committed) => objects(changes, after, committed, caller) };
+  private onlooker({ caller, applied }: Open): Onlooker<readonly PlannedObject[]> {
+    const { objects, seesPort } = this.options;
+    return { look: (changes, after, committed) => objects(changes, after, committed, caller), flowsAlone: applied !== undefined, ...(!caller.admin && { sees: (port: string, view: View) => seesPort(port, view, caller) }) };
   }
 
   private *made<T>(open: Open, { result, ...foreseen }: Foreseen<T, readonly PlannedObject[]>): Stepwise<T> {
@@ -276,5 +282,5 @@ function* planText(token: string, answer: FaceAnswer, made: Made, withSwitches: 
     }
     text += `,"switches":{${switches.join(",")}}`;
   }
-  return `${text}}`;
+  return `${text}${made.reachability === undefined ? "" : `,"reachability":${JSON.stringify(made.reachability)}`}}`;
 }

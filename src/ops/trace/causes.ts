@@ -36,6 +36,17 @@ export function* differenceOn({ engine, layout }: Pick<TracerParts, "engine" | "
 
 const same = (a: TracedFlow | undefined, b: TracedFlow | undefined): boolean => a === b || (a?.ref.flow !== undefined && a.ref.state === "desired" && a.ref.flow === b?.ref.flow);
 
+/** Where it ended, as apps are told. */
+export function stopOf({ layout }: Pick<TracerParts, "layout">, end: Ended | undefined, question: PacketQuestion | undefined, start: PacketStart | undefined, rule: string | undefined): PacketStop {
+  const table = end?.hop === undefined ? undefined : layout.tableById(end.hop.table);
+  const fields = end?.packet.fields() ?? {};
+  return {
+    chassis: end?.switch ?? start?.chassis ?? "", table: table?.name ?? "", app: table?.app ?? "", rule, did: end?.did === "punted" ? "punted" : "dropped", question, start,
+    field: (name) => end?.packet.get(name) ?? 0n,
+    register: ((name: string) => registerOfPacket(layout.register(name), fields)),
+  };
+}
+
 function tunnelCure({ why, from, to, known }: LosingTunnel): string {
   switch (why) {
     case "narrow":
@@ -72,12 +83,7 @@ export function causeOf(parts: TracerParts, { end, left, question, start }: Outc
   const table = end?.hop === undefined ? undefined : layout.tableById(end.hop.table);
   const flow = end?.hop?.flow?.ref.state === "desired" ? end.hop.flow.ref.flow : undefined;
   const why = flow === undefined ? undefined : engine.provenance(flow);
-  const fields = end?.packet.fields() ?? {};
-  const stop: PacketStop = {
-    chassis: end?.switch ?? start?.chassis ?? "", table: table?.name ?? "", app: table?.app ?? "", rule: why?.rule, did: end?.did === "punted" ? "punted" : "dropped", question, start,
-    field: (name) => end?.packet.get(name) ?? 0n,
-    register: ((name: string) => registerOfPacket(layout.register(name), fields)),
-  };
+  const stop = stopOf(parts, end, question, start, why?.rule);
   const first = apps.filter((app) => app.name === stop.app);
   for (const app of [...first, ...apps.filter((one) => one.name !== stop.app)]) {
     const { cause } = app.explains ?? {};

@@ -1,8 +1,9 @@
 // The flows of one switch as a trace needs them: of the tables that the packet comes to, and no others. What the compiler wants is at hand; what the
 // switch has is asked of it, table by table.
-import { formatMatch, decodeInstructions, decodeMatch, ports as reserved, type FlowStatsView } from "node-openflow";
+import { formatMatch, decodeInstructions, decodeMatch, type FlowStatsView } from "node-openflow";
 import type { Flow, Item } from "../../compiler/desired.ts";
 import type { Engine } from "../../compiler/engine.ts";
+import type { Stepwise } from "../../lib/turns/stepwise.ts";
 import type { Southbound, SwitchPort } from "../../southbound/index.ts";
 import { Classifier } from "../../trace/classifier.ts";
 import { flowOfBytes, trace, TraceFlow, TraceSwitch, type Packet, type Trace, type TraceGroup, type TraceOptions, type TracePort } from "../../trace/index.ts";
@@ -42,14 +43,25 @@ class Unread extends Error {
 /** A switch of which tables come as they are needed. */
 class PartialSwitch extends TraceSwitch<Ref> {
   private readonly read: (table: number) => Classifier<Ref>;
-  constructor(read: (table: number) => Classifier<Ref>, options: ConstructorParameters<typeof TraceSwitch>[0], groups: Iterable<TraceGroup>) {
+  /** Where no switch can be asked every port is there: these are known to be some. */
+  private readonly some: ReadonlyMap<number, TracePort> | undefined;
+  constructor(read: (table: number) => Classifier<Ref>, options: ConstructorParameters<typeof TraceSwitch>[0], groups: Iterable<TraceGroup>, some?: readonly TracePort[]) {
     super(options);
     this.read = read;
+    this.some = some && new Map(some.map((port) => [port.number, port]));
     for (const group of groups) this.setGroup(group);
   }
 
   override table(id: number): Classifier<Ref> {
     return this.read(id);
+  }
+
+  override port(number: number): TracePort | undefined {
+    return this.some?.get(number) ?? super.port(number);
+  }
+
+  override allPorts(): Iterable<TracePort> {
+    return this.some?.values() ?? super.allPorts();
   }
 }
 
@@ -98,14 +110,26 @@ export class SwitchView {
       fragments: "nx-match" as const,
       ...(ports !== undefined && { ports: ports.map(({ number, forwards }): TracePort => ({ number, noForward: !forwards, ...tunnelOf(own.get(number)) })), live: (port: number) => this.ports.get(port)?.live === true }),
     };
-    // Without a switch to ask every port is there; those of tunnels are known to be some.
-    const known = ports === undefined ? { ...options, ports: anyPort([...own].map(([number, port]) => ({ number, ...tunnelOf(port) }))) } : options;
-    this.desiredSwitch = new PartialSwitch((table) => this.desiredTable(table), known, groups);
+    const some = ports === undefined ? [...own].map(([number, port]): TracePort => ({ number, ...tunnelOf(port) })) : undefined;
+    this.desiredSwitch = new PartialSwitch((table) => this.desiredTable(table), options, groups, some);
     this.installedSwitch = new PartialSwitch((table) => {
       const found = this.installed.get(table);
       if (found === undefined) throw new Unread(table);
       return found.classifier;
-    }, known, groups);
+    }, options, groups, some);
+  }
+
+  /** Gets ready for what it should have, which else is done in the turn in which a packet comes to a table. */
+  *preparing(): Stepwise<void> {
+    let n = 0;
+    for (const [table, flows] of this.wanted) {
+      const classifier = new Classifier<Ref>();
+      for (const flow of flows) {
+        classifier.add(this.traced(flow));
+        if (++n % 16 === 0) yield;
+      }
+      this.desired.set(table, classifier);
+    }
   }
 
   /** `switches`: undefined where none is asked. @throws TraceBroken where a switch that is connected does not say which ports it has */
@@ -209,14 +233,6 @@ function tunnelOf(port: OwnPort | undefined): Pick<TracePort, "tunnel"> {
 }
 
 export const isTunnel = (port: OwnPort | undefined): boolean => port !== undefined && TUNNELS.has(port.type);
-
-/** Every port that a switch may have, the given ones as they are. */
-function* anyPort(known: readonly TracePort[]): Iterable<TracePort> {
-  const numbers = new Set(known.map(({ number }) => number));
-  for (let number = 1; number <= 0xfeff; number++) if (!numbers.has(number)) yield { number };
-  yield { number: reserved.LOCAL };
-  yield* known;
-}
 
 function* groupsOf(items: Iterable<Item>): Iterable<TraceGroup> {
   for (const item of items) if (item.kind === "group") yield { ...item.value, id: item.id };

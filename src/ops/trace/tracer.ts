@@ -347,6 +347,6 @@ function reached({ delivered }: Walk, goal: PacketStart["goal"]): boolean {
 }
 
 /** Of all that ended, what the packet itself came to. Where it goes to the controller nothing follows; looking up what is not there ends nothing before that. */
-function deciding(ended: readonly Ended[]): Ended | undefined {
+export function deciding(ended: readonly Ended[]): Ended | undefined {
   return ended.findLast((e) => e.did === "lost" || e.port !== undefined) ?? ended.findLast((e) => e.did === "punted") ?? ended.at(-1);
 }

@@ -4,6 +4,7 @@ import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { SeededRandom } from "../../../src/lib/random.ts";
+import type { Reachability } from "../../../src/plan/reachability.ts";
 import type { TraceAnswer, TracedHop } from "../../../src/ops/trace/tracer.ts";
 import { wordsOf } from "../../support/agreement.ts";
 import { partsOf } from "../../support/trace-hops.ts";
@@ -346,5 +347,26 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
     expect(wrong.length, wrong.join("\n")).toBeLessThanOrEqual(Math.floor(FAULTS / 20));
     // Put right again, all is well.
     expect((await trace(tcp(a, d))).verdict).toBe("delivered");
+  });
+
+  test("what a plan says that ports lose they lose", async () => {
+    const all = [a, b, c, d];
+    const pairs = all.flatMap((from) => all.filter((to) => to !== from).map((to) => [from, to] as const));
+    const answered = async (): Promise<string[]> => {
+      const told = await Promise.all(pairs.map(async ([from, to]) => ((await from.vm.ping(to.ip, { count: 3, timeoutMs: 1000 })).received > 0 ? [`${from.port.id} ${to.port.id}`] : [])));
+      return told.flat().sort();
+    };
+    const before = await answered();
+    expect(before).toHaveLength(pairs.length);
+    const [rule] = ((await cloud.call("GET", `/v2.0/security-group-rules?security_group_id=${group.id}&protocol=icmp`)).body as unknown as { security_group_rules: Resource[] }).security_group_rules;
+    const planned = await cloud.controller.ops("POST", "/plan", { method: "DELETE", path: `/v2.0/security-group-rules/${rule!.id}` });
+    const { gained, lost, truncated } = (planned.body as { reachability: Reachability }).reachability;
+    expect([planned.status, gained, truncated]).toEqual([200, [], false]);
+    await cloud.remove("security_group_rule", rule!.id);
+    await cloud.synced();
+    const after = new Set(await answered());
+    expect(lost.filter(({ protocol }) => protocol === "icmp").map(({ from, to }) => `${from} ${to}`).sort()).toEqual(before.filter((pair) => !after.has(pair)));
+    expect(lost.filter(({ protocol }) => protocol !== "icmp")).toEqual([]);
+    await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4", protocol: "icmp" });
   });
 });
