@@ -286,8 +286,7 @@ export class Model {
 
   /**
    * Runs `fn` on what is committed as `transact` would, with this time and chance, and writes nothing. `changes`: what it would have written; `view`: what
-   * is committed with these, for as long as nothing else is. `rows`: a copy of what is committed, to run on instead. @throws what `fn` throws;
-   * TransactionTooLarge
+   * is committed with these, for as long as nothing else is. `rows`: a copy to run on instead. @throws what `fn` throws; TransactionTooLarge
    */
   rehearse<T>(fn: (tx: Tx) => T, source: TxSource, rows = this.base): { readonly result: T; readonly changes: readonly Change[]; readonly view: ReadView } {
     const layer = new Layer(rows);

@@ -1,19 +1,14 @@
 // A second compiler with a copy of the rows, on which changes are tried: it may stand for a while where a change would lead, and work in small
 // slices, while everybody else goes on with the real one. It is made when somebody first plans, follows the commits, and is given up when nobody
 // has planned for a while. Rows are shared with the model; flows are not, so it takes as much memory as the compiler does.
-import type { AnyTable, App } from "#app";
-import { Engine } from "../compiler/engine.ts";
+import { Engine, type EngineOptions } from "../compiler/engine.ts";
 import { spread, type Pace, type Stepwise } from "../lib/turns/stepwise.ts";
 import type { Facts } from "../model/facts.ts";
 import type { Change, Commit, Model } from "../model/model.ts";
 import { Layer } from "../model/rows.ts";
 import type { View } from "../model/view.ts";
-import type { Layout } from "../pipeline/layout.ts";
 
-export interface WorldParts {
-  readonly apps: readonly App[];
-  readonly tables: readonly AnyTable[];
-  readonly layout: Layout;
+export interface WorldParts extends Pick<EngineOptions, "apps" | "tables" | "layout"> {
   readonly model: Pick<Model, "generation" | "onCommit" | "layer">;
   /** What packets taught, which nothing here changes. */
   readonly facts?: Facts | undefined;
