@@ -9,7 +9,7 @@ export interface Planned {
   readonly objects: readonly { readonly op: string; readonly type: string; readonly id: string; readonly before: unknown; readonly after: unknown }[];
   readonly switches: Readonly<Record<string, { readonly add: readonly string[]; readonly change: readonly string[]; readonly remove: readonly string[] }>>;
   /** Where the controller says it. */
-  readonly reachability?: { readonly gained: readonly Reach[]; readonly lost: readonly Reach[]; readonly complete?: boolean };
+  readonly reachability?: { readonly gained: readonly Reach[]; readonly lost: readonly Reach[]; readonly truncated?: boolean };
 }
 export interface Reach {
   readonly from: string;
