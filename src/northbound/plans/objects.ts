@@ -1,5 +1,5 @@
 // Changed rows as the resources that they are of: each as its caller would be shown it, before and after. What the caller may not see is left out.
-import type { Caller, ReadView, StandardRow, Table } from "../../app/contract.ts";
+import type { Caller, ReadView, StandardRow } from "../../app/contract.ts";
 import type { Stepwise } from "../../lib/turns/stepwise.ts";
 import type { Change } from "../../model/model.ts";
 import type { View } from "../../model/view.ts";
@@ -44,7 +44,7 @@ export function plannedObjects(registry: Registry): (changes: readonly Change[],
 export function portsSeen(registry: Registry): (id: string, view: View, caller: Caller) => boolean {
   const kind = registry.kinds.get("port");
   return (id, view, caller) => {
-    const row = kind === undefined ? undefined : view.get(kind.table as Table, id);
+    const row = kind === undefined ? undefined : view.get(kind.table, id);
     return row !== undefined && kind!.get.allows(caller, { row: values(row as StandardRow) }, view);
   };
 }
