@@ -2,7 +2,8 @@
 import { fileURLToPath } from "node:url";
 import { benchApi } from "./api.ts";
 import { benchCompile } from "./compile.ts";
-import { benchDump } from "./dump.ts";
+import { benchDump } from "./flows/dump.ts";
+import { benchPast } from "./flows/past.ts";
 import { benchDataplane } from "./lab/dataplane.ts";
 import { benchHostile } from "./lab/hostile.ts";
 import { benchIncremental } from "./incremental.ts";
@@ -14,12 +15,15 @@ import { benchStore } from "./store.ts";
 import { benchSwitches } from "./lab/switches.ts";
 import type { Workload } from "./workload.ts";
 
-const usage = `usage: npm run bench -- compile|incremental|plan|dump|switches|api|store|ovsdb|openflow|dataplane|hostile|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--json]
+const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switches|api|store|ovsdb|openflow|dataplane|hostile|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--flows N] [--json]
 
   compile      everything from nothing: flows, rules run, time, memory
   incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
   plan         a change planned, and made; another caller's writes without plans and while they are made without pause
-  dump         GET /flows over HTTP, a million flows of the workload: flows a second of one core, bytes, growth of memory
+  dump         GET /flows over HTTP, of hosts that have --flows (default 1,000,000) together: flows a second beside the dump by records, memory, latency of
+               another caller meanwhile; 100 tenants on 30 hosts unless it is told otherwise
+  past         GET /flows?at= of 2 tenants with 30 ports a network on 4 hosts after 10,000 random changes, at --repeats (default 30) random instants: CPU of
+               an answer, the longest turn
   switches     N real Open vSwitch switches (default 200) connect at once: time until all are in sync, memory, a restart
   api          the controller as a process with --ports (default 10,000) ports, asked by a tenant with a token: latency, requests a second, server CPU
                for each, medians of 5 rounds; --seconds (default 3) a case, --connections (default 8 and 32) in the concurrent ones. AXION_BENCH_AGAINST=<dist/src/main.js of
@@ -44,7 +48,7 @@ function flags(argv: readonly string[]): { numbers: Map<string, number>; json: b
     if (arg === "--json") json = true;
     else {
       const value = Number(argv[++i]);
-      if (!/^--(tenants|networks|ports|hosts|repeats|switches|connections|seconds)$/.test(arg) || !Number.isInteger(value) || value < 1) fail(`bad flag ${arg}`);
+      if (!/^--(tenants|networks|ports|hosts|repeats|switches|connections|seconds|flows)$/.test(arg) || !Number.isInteger(value) || value < 1) fail(`bad flag ${arg}`);
       numbers.set(arg.slice(2), value);
     }
   }
@@ -72,7 +76,8 @@ const show = (result: object): void => {
 if (name === "compile") show(await benchCompile(w, apps));
 else if (name === "incremental") show(await benchIncremental(w, numbers.get("repeats") ?? 50, apps));
 else if (name === "plan") show(await benchPlan(w, numbers.get("repeats") ?? 200, apps));
-else if (name === "dump") show(await benchDump(w, apps));
+else if (name === "dump") show(await benchDump({ ...w, tenants: numbers.get("tenants") ?? 100, hosts: numbers.get("hosts") ?? 30 }, numbers.get("flows") ?? 1_000_000, apps));
+else if (name === "past") show(await benchPast({ ...w, tenants: numbers.get("tenants") ?? 2, ports: numbers.get("ports") ?? 30, hosts: numbers.get("hosts") ?? 4 }, numbers.get("repeats") ?? 30, apps));
 else if (name === "switches") show(await benchSwitches(numbers.get("switches") ?? 200, (line) => process.stderr.write(`${line}\n`)));
 else if (name === "api") {
   const [connections, against] = [numbers.get("connections"), process.env.AXION_BENCH_AGAINST];

@@ -7,6 +7,7 @@ import { Engine } from "../src/compiler/engine.ts";
 import { CompilerLoop } from "../src/compiler/loop.ts";
 import { Model } from "../src/model/model.ts";
 import { createNorthbound } from "../src/northbound/index.ts";
+import type { KvStore } from "../src/store/kv.ts";
 import { openStore } from "../src/store/open.ts";
 import { loadApps } from "./compile.ts";
 import { putHosts, putTenant, type Workload } from "./workload.ts";
@@ -21,6 +22,7 @@ export interface Running {
   readonly log: Logger;
   readonly model: Model;
   readonly engine: Engine;
+  readonly store: KvStore;
   readonly loop: CompilerLoop;
   /** Ports of each host: the next one plugged there has a number more. */
   readonly slots: number[];
@@ -39,7 +41,8 @@ export async function startRunning(w: Workload, appsFolder: string): Promise<Run
   const dataDir = mkdtempSync(join(tmpdir(), "axion-bench-"));
   const remove = (): void => rmSync(dataDir, { recursive: true, force: true });
   process.once("exit", remove);
-  const model = await Model.open(await openStore("level:", { dataDir }), tables);
+  const store = await openStore("level:", { dataDir });
+  const model = await Model.open(store, tables);
   const cause = { requestId: "bench", call: "load" };
   await model.transact(cause, (tx) => putHosts(tx, w.hosts));
   const slots: number[] = [];
@@ -59,6 +62,7 @@ export async function startRunning(w: Workload, appsFolder: string): Promise<Run
   const opened: Api[] = [];
   return {
     apps, tables, layout, log, model, engine, loop, slots,
+    store,
     api: (foresight) => {
       const api = createNorthbound({ apps, model, view: engine.view, auth: "none", log, ...(foresight !== undefined && { foresight }) });
       opened.push(api);

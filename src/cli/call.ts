@@ -8,6 +8,8 @@ export interface Output {
   readonly error: (text: string) => void;
   /** It is a terminal, whose reader wants colours. */
   readonly color?: boolean;
+  /** Characters of a line of it; undefined: it is no terminal, and lines may be of any length. */
+  readonly columns?: number | undefined;
 }
 
 export interface Call {
@@ -15,6 +17,7 @@ export interface Call {
   /** JSON for programs is asked for. */
   readonly json: boolean;
   readonly color: boolean;
+  readonly columns: number | undefined;
   readonly write: (text: string) => Promise<void>;
   /** A line beside the answer. */
   readonly warn: (text: string) => void;

@@ -14,5 +14,6 @@ process.exitCode = await runCommand(process.argv.slice(2), {
   },
   // https://no-color.org
   color: process.stdout.isTTY && (process.env.NO_COLOR ?? "") === "",
+  columns: process.stdout.isTTY ? process.stdout.columns : undefined,
   error: (text) => void process.stderr.write(text),
 });

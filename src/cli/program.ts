@@ -56,7 +56,7 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
   const call = (idleMs?: number): Call => {
     const { opsUrl, opsTokenFile, json } = program.opts<GlobalOptions>();
     const where = program.getOptionValueSource("opsUrl") === "env" ? "AXION_OPS_URL" : "--ops-url";
-    return { api: new OpsApi(opsUrl, where, opsTokenFile === undefined ? undefined : tokenOf(opsTokenFile), idleMs), json: json === true, color: output.color === true, write: (text) => (text === "" ? Promise.resolve() : output.write(text)), warn: (text) => output.error(`axion: ${text}\n`) };
+    return { api: new OpsApi(opsUrl, where, opsTokenFile === undefined ? undefined : tokenOf(opsTokenFile), idleMs), json: json === true, color: output.color === true, columns: output.columns, write: (text) => (text === "" ? Promise.resolve() : output.write(text)), warn: (text) => output.error(`axion: ${text}\n`) };
   };
 
   program

@@ -19,16 +19,40 @@ const lengthOf = (text: string): number => text.length - (text.match(/[\ud800-\u
 
 type Paint = (line: string) => string;
 
+/** How a table fits a terminal. */
+export interface Fit {
+  /** Characters of a line. */
+  readonly columns: number;
+  /** By title, how narrow a column may become; others keep their width. */
+  readonly least: Readonly<Record<string, number>>;
+  /** Titles of columns that are left out where there is no room, the first of these first. */
+  readonly spare: readonly string[];
+}
+
+const GAP = 2;
+const CUT = "\u2026";
+
+/** At most so many characters; what is cut ends in an ellipsis. */
+function short(text: string, width: number): string {
+  if (lengthOf(text) <= width) return text;
+  return Array.from(text).slice(0, Math.max(0, width - 1)).join("").trimEnd() + CUT;
+}
+
 /** Rows as they come: the width of a column is that of the widest among the first ones, so that a table of any length can be written. */
 export class TablePrinter {
   private readonly head: readonly string[];
   private readonly measured: number;
+  private readonly fit: Fit | undefined;
   private waiting: { readonly row: string[]; readonly paint: Paint | undefined }[] | undefined = [];
   private widths: number[] = [];
+  /** Places of the columns that are shown. */
+  private shown: readonly number[];
 
-  constructor(head: readonly string[], measured = 200) {
+  constructor(head: readonly string[], measured = 200, fit?: Fit) {
     this.head = head;
     this.measured = measured;
+    this.fit = fit;
+    this.shown = head.map((_, i) => i);
   }
 
   /** What is to be written now; `paint`: of the line, when it is as wide as it will be. */
@@ -45,11 +69,31 @@ export class TablePrinter {
     this.waiting = undefined;
     if (rows === undefined || rows.length === 0) return "";
     this.widths = this.head.map((title, i) => Math.max(lengthOf(title), ...rows.map(({ row }) => lengthOf(row[i]!))));
+    if (this.fit !== undefined) this.narrow(this.fit);
     return this.line(this.head) + rows.map(({ row, paint }) => this.line(row, paint)).join("");
   }
 
+  /** Columns without room are left out, and then the widest become narrower. */
+  private narrow({ columns, least, spare }: Fit): void {
+    const { head, widths } = this;
+    const leastOf = (i: number): number => Math.min(widths[i]!, Math.max(lengthOf(head[i]!), least[head[i]!] ?? Infinity));
+    const sum = (of: (i: number) => number): number => this.shown.reduce((total, i) => total + of(i) + GAP, -GAP);
+    for (const title of spare) if (sum(leastOf) > columns) this.shown = this.shown.filter((i) => head[i] !== title);
+    for (let over = sum((i) => widths[i]!) - columns; over > 0; over--) {
+      const widest = this.shown.filter((i) => widths[i]! > leastOf(i)).reduce<number | undefined>((most, i) => (most === undefined || widths[i]! > widths[most]! ? i : most), undefined);
+      if (widest === undefined) return;
+      widths[widest]!--;
+    }
+  }
+
   private line(row: readonly string[], paint: Paint = (line) => line): string {
-    return `${paint(row.map((text, i) => (i === row.length - 1 ? text : text + " ".repeat(Math.max(0, this.widths[i]! - lengthOf(text))))).join("  ").trimEnd())}\n`;
+    const last = this.shown.at(-1);
+    const cells = this.shown.map((i) => {
+      const text = this.fit === undefined ? row[i]! : short(row[i]!, this.widths[i]!);
+      return i === last ? text : text + " ".repeat(Math.max(0, this.widths[i]! - lengthOf(text)));
+    });
+    const line = cells.join(" ".repeat(GAP)).trimEnd();
+    return `${paint(this.fit === undefined ? line : short(line, this.fit.columns))}\n`;
   }
 }
 

@@ -119,9 +119,12 @@ export class Engine implements Desired {
   /** While changes are tried nobody is told of anything. */
   private trying = false;
   private readonly runOne = (run: Run): void => this.run(run);
+  private readonly options: EngineOptions;
 
   /** @throws Error when derivations read each other in a circle or fill what is not theirs */
-  constructor({ apps, tables, layout, rows, log, poisonScratch }: EngineOptions) {
+  constructor(options: EngineOptions) {
+    const { apps, tables, layout, rows, log, poisonScratch } = options;
+    this.options = options;
     this.apps = apps;
     this.layout = layout;
     this.stored = rows;
@@ -215,6 +218,12 @@ export class Engine implements Desired {
     this.flows.endBatch();
     this.generation = generation;
     this.encoder.slabSize = INCREMENTAL_SLAB;
+  }
+
+  /** Another one, of the same apps and settings, on other rows; nothing is compiled yet, and nothing of it is logged. */
+  aside(rows: Layer): Engine {
+    rows.book = this.stored.book;
+    return new Engine({ ...this.options, rows, log: { error: () => undefined } });
   }
 
   onDelta(listener: (delta: Delta) => void): () => void {
@@ -532,6 +541,12 @@ export class Engine implements Desired {
   provenance(flow: Flow): Provenance {
     if (!(flow instanceof OwnedFlow)) throw new TypeError("the flow is not of this engine");
     return provenanceOf((flow as OwnedFlow<Run>).owner, this.now);
+  }
+
+  /** Who wants a flow: those of one owner have one provenance. `flow` must come from this engine. */
+  ownerOf(flow: Flow): object {
+    if (!(flow instanceof OwnedFlow)) throw new TypeError("the flow is not of this engine");
+    return (flow as OwnedFlow<Run>).owner;
   }
 
   /** Keeps what was before each batch until its listeners are told, for `provenanceBefore`; until the function given back is called. */

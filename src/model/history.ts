@@ -2,6 +2,7 @@
 // Everything goes through the log in pages, so a long history holds nobody up; of what is read, only what an answer has is kept in memory,
 // and a list and a difference end at a number of rows and bytes. The log may let go of its oldest part while it is read.
 import type { AnyTable, Row } from "#app";
+import { spread, type Stepwise } from "../lib/turns/stepwise.ts";
 import { StoreError } from "../store/errors.ts";
 import type { KvStore } from "../store/kv.ts";
 import type { LogChange, LogCommit } from "../store/log.ts";
@@ -64,6 +65,8 @@ export class NotKept extends Error {
 const ROWS = "t/";
 /** Commits read at once, from the newest on back. */
 const WINDOW = 512;
+/** How long commits are read on before others have their turn. */
+const SLICE_MS = 4;
 /** Of one answer: as JSON in memory it is several times as much. */
 const ROWS_LISTED = 10_000;
 const BYTES = 16 << 20;
@@ -180,10 +183,14 @@ export class History {
     const snapshot = this.model.snapshot(Infinity);
     try {
       const first = new Map<string, Buffer | undefined>();
+      let until = performance.now() + SLICE_MS;
       for await (const { changes } of this.commits(generation + 1, this.model.generation, { undo: true })) {
         for (const { key, before } of changes) if (!first.has(key)) first.set(key, before?.value);
+        if (performance.now() < until) continue;
+        await new Promise((done) => setImmediate(done));
+        until = performance.now() + SLICE_MS;
       }
-      snapshot.rewind(this.rewound(first));
+      await spread(this.rewinding(snapshot, first));
       return snapshot;
     } catch (error) {
       snapshot.close();
@@ -226,10 +233,12 @@ export class History {
     }
   }
 
-  private *rewound(first: ReadonlyMap<string, Buffer | undefined>): Iterable<{ readonly table: AnyTable; readonly id: string; readonly before: Row | undefined }> {
+  private *rewinding(snapshot: Snapshot, first: ReadonlyMap<string, Buffer | undefined>): Stepwise<void> {
     for (const [key, before] of first) {
       const { table, id } = this.parse(key);
-      if (table !== undefined) yield { table, id, before: rowOf(before) };
+      if (table === undefined) continue;
+      snapshot.rewind([{ table, id, before: rowOf(before) }]);
+      yield;
     }
   }
 

@@ -14,6 +14,7 @@ import type { Instant } from "../model/history.ts";
 import { refusedBy, type OpsTokenFile } from "./access.ts";
 import { canonicalField, fieldsOf, filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows/flows.ts";
 import type { MeterRecord } from "./meters.ts";
+import { sendAll } from "./flows/print/send.ts";
 import { FlowStream, streamLimits, type StreamLimits } from "./flows/stream.ts";
 
 /** One switch as the controller knows it. Whatever else the provider puts in is shown as it is. */
@@ -36,6 +37,8 @@ export interface OpsProviders {
   checkFlowQuery?(query: FlowQuery): void;
   /** May answer with more than the query asks for: it is filtered again. */
   flows(query: FlowQuery): AsyncIterable<FlowRecord> | Iterable<FlowRecord>;
+  /** The same as text, and no more than the query asks for; each part is good until the next is asked for. */
+  flowBytes?(query: FlowQuery, format: "json" | "text"): AsyncIterable<Uint8Array>;
   /** Flows of an instant of the past. @throws BadQuery */
   pastFlows?(at: Instant, query: FlowQuery): Promise<{ readonly generation: number; readonly flows: readonly FlowRecord[] }>;
   onFlowEvent(listener: (event: FlowEvent) => void): () => void;
@@ -154,6 +157,8 @@ async function begun<T>(items: AsyncIterable<T>): Promise<AsyncIterable<T>> {
   return { [Symbol.asyncIterator]: () => ({ next, return: (value?: unknown) => iterator.return?.(value) ?? Promise.resolve({ done: true, value }) }) };
 }
 
+const FORMATS = { json: "application/json; charset=utf-8", text: "text/plain; charset=utf-8" };
+
 /** What is asked by POST, and changes nothing; /call says itself what does. */
 const READS: ReadonlySet<string> = new Set(["/trace", "/plan", "/call"]);
 
@@ -270,10 +275,16 @@ export function createOps(options: OpsOptions): OpsServer {
     const at = instantOf(params, "at");
     const past = at === undefined ? undefined : await providers.pastFlows?.(at, query);
     if (past !== undefined) reply.header("x-axion-generation", String(past.generation));
+    if (past === undefined && providers.flowBytes !== undefined) {
+      const parts = await begun(providers.flowBytes(query, format));
+      reply.hijack();
+      await sendAll(reply.raw, FORMATS[format], parts, (error) => log.warn({ reason: error.message, url: request.url }, "flow dump broke off"));
+      return reply;
+    }
     const flows = past?.flows ?? filtered(providers.flows(query), flowFilter(query));
     const body = Readable.from(await begun(flowDump(flows, format)), { objectMode: false });
     body.on("error", (error) => log.warn({ reason: error.message, url: request.url }, "flow dump broke off"));
-    return reply.header("content-type", format === "text" ? "text/plain; charset=utf-8" : "application/json; charset=utf-8").send(body);
+    return reply.header("content-type", FORMATS[format]).send(body);
   });
 
   server.get("/flows/stream", (request, reply) => {

@@ -23,7 +23,7 @@ import { danglingProblems, mendReferences } from "../../src/model/references.ts"
 import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound, type NorthboundOptions } from "../../src/northbound/index.ts";
 import { FlowDump, lineOf } from "../../src/ops/flows/flow-dump.ts";
-import { PastFlows } from "../../src/ops/flows/past.ts";
+import { PastFlows, type PastLimits } from "../../src/ops/flows/past.ts";
 import { Reacher } from "../../src/ops/trace/reach.ts";
 import { Planner } from "../../src/plan/planner.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
@@ -307,13 +307,13 @@ export class Harness {
   }
 
   /** What was, as the ops listener tells it. */
-  past(): { readonly history: History; readonly flows: PastFlows } {
+  past(limits?: Partial<PastLimits>): { readonly history: History; readonly flows: PastFlows } {
     const { apps, engine, layout, model, view, planner, clock } = this;
     const tables = allTables(apps);
     const history = new History(this.world.store, model, tables);
     // No switch is asked.
     const southbound = { switches: () => [], quarantined: () => [], compareInstalled: () => Promise.resolve([]) } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
-    return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock }), view: model.view }) };
+    return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock }), tables, view: model.view, engine, ...(limits !== undefined && { limits }) }) };
   }
 
   /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are. */

@@ -20,7 +20,7 @@ let tell: ((event: FlowEvent) => void) | undefined;
 const asked: object[] = [];
 afterEach(() => ops?.close());
 
-async function said(words: string, color = false, until?: (out: string) => boolean): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
+async function said(words: string, color = false, until?: (out: string) => boolean, columns?: number): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
   await ops?.close();
   ops = createOps({
     log: pino({ level: "silent" }),
@@ -45,29 +45,46 @@ async function said(words: string, color = false, until?: (out: string) => boole
     }
     return Promise.resolve();
   };
-  const code = await runCommand(["--ops-url", `http://127.0.0.1:${at}`, ...words.split(" ")], { write, error: (text) => (err += text), color });
+  const code = await runCommand(["--ops-url", `http://127.0.0.1:${at}`, ...words.split(" ")], { write, error: (text) => (err += text), color, columns });
   return { code, out, err: err.replaceAll(String(at), "PORT") };
 }
 
 test("a table has names in place of numbers; raw on request; colours on a terminal alone", async () => {
   const named = [
-    "SWITCH  TABLE     PRIORITY  STATE      CAUSE                  MATCH        ACTIONS",
-    "hv1     classify  100       installed  l2/port port:p-1(web)  in_port=web  set_field:0x5->net,resubmit(,acl_in)",
-    "hv1     acl_in    0         installed  acl/static static      any          drop",
-    "hv1     acl_in    0         foreign    -                      any          drop",
+    "SWITCH  TABLE     PRIORITY  STATE      CAUSE                  CALL                 MATCH        ACTIONS                               WHY",
+    "hv1     classify  100       installed  l2/port port:p-1(web)  POST /v2.0/ports @7  in_port=web  set_field:0x5->net,resubmit(,acl_in)  what a port sends",
+    "hv1     acl_in    0         installed  acl/static static      -                    any          drop                                  what a port sends",
+    "hv1     acl_in    0         foreign    -                      -                    any          drop                                  not ours",
     "",
   ];
   expect(await said("flows --state installed")).toEqual({ code: 0, out: named.join("\n"), err: "" });
   const colored = named.map((line) => (line.includes("foreign") ? `\u001b[31m${line}\u001b[0m` : line));
   expect((await said("flows --state installed", true)).out).toBe(colored.join("\n"));
   const { out } = await said("flows --state installed --raw");
-  expect(out).toMatch(/ in_port=5 +set_field:0x5->reg1,resubmit\(,4\)\n/);
+  expect(out).toMatch(/ in_port=5 +set_field:0x5->reg1,resubmit\(,4\) +what a port sends\n/);
+});
+
+test("a terminal gets lines that it has room for; what goes elsewhere is whole", async () => {
+  const whole = (await said("flows --state installed")).out;
+  expect((await said("flows --state installed", false, undefined, 300)).out).toBe(whole);
+  expect((await said("flows --state installed", false, undefined, 120)).out).toBe([
+    "SWITCH  TABLE     PRIORITY  STATE      CAUSE             CALL           MATCH        ACTIONS           WHY",
+    "hv1     classify  100       installed  l2/port port:p-\u2026  POST /v2.0/p\u2026  in_port=web  set_field:0x5->\u2026  what a port sends",
+    "hv1     acl_in    0         installed  acl/static stat\u2026  -              any          drop              what a port sends",
+    "hv1     acl_in    0         foreign    -                 -              any          drop              not ours",
+    "",
+  ].join("\n"));
+  for (const columns of [200, 150, 100, 90, 80, 60, 20]) {
+    const lines = (await said("flows --state installed", false, undefined, columns)).out.split("\n");
+    expect(Math.max(...lines.map((line) => line.length)), String(columns)).toBeLessThanOrEqual(columns);
+    expect([lines.length, lines[0]!.includes("WHY"), lines[0]!.includes("CALL")], String(columns)).toEqual([5, columns >= 105, columns >= 100]);
+  }
 });
 
 test("counters, ages and rates stand in columns of their own where they are asked for", async () => {
-  expect((await said("flows --stats")).out.split("\n")[1]).toBe("hv1     classify  100       installed  2        120    1.5    l2/port port:p-1(web)  in_port=web  set_field:0x5->net,resubmit(,acl_in)");
+  expect((await said("flows --stats")).out.split("\n")[1]).toBe("hv1     classify  100       installed  2        120    1.5    l2/port port:p-1(web)  POST /v2.0/ports @7  in_port=web  set_field:0x5->net,resubmit(,acl_in)  what a port sends");
   const { out } = await said("flows --rate 5 --switch hv1");
-  expect([out.split("\n")[0]!.replace(/ +/g, " "), asked.at(-1)]).toEqual(["SWITCH TABLE PRIORITY STATE PACKETS BYTES AGE S PACKETS/S BYTES/S CAUSE MATCH ACTIONS", expect.objectContaining({ rate: 5, stats: true, switch: "hv1" })]);
+  expect([out.split("\n")[0]!.replace(/ +/g, " "), asked.at(-1)]).toEqual(["SWITCH TABLE PRIORITY STATE PACKETS BYTES AGE S PACKETS/S BYTES/S CAUSE CALL MATCH ACTIONS WHY", expect.objectContaining({ rate: 5, stats: true, switch: "hv1" })]);
 });
 
 test("text is what ovs-ofctl prints: numbers, and no line that says why", async () => {

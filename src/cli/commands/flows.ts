@@ -5,7 +5,7 @@ import { jsonItems } from "../json-items.ts";
 import { OpsError, type Query } from "../ops-api.ts";
 import type { Call } from "../call.ts";
 import { colored, plainLines, TablePrinter, type Hue } from "../table.ts";
-import { causeOf, follow, type Shown } from "./follow.ts";
+import { callOf, causeOf, follow, type Shown } from "./follow.ts";
 
 export const formats = ["table", "text", "json"] as const;
 export const states = ["desired", "installed", "diff"] as const;
@@ -45,7 +45,7 @@ export async function flows(call: Call, options: FlowOptions): Promise<number> {
   const stats = options.stats === true || rate !== undefined;
   const query: Query = { ...filters, state, at, stats: stats ? "1" : undefined, rate, raw: raw === true ? "1" : undefined, format: format === "text" ? "text" : "json" };
   const chunks = api.stream("/flows", query, rate === undefined ? 0 : 60_000);
-  if (format === "table") return asTable(chunks, { stats, rate: rate !== undefined, color: call.color }, write);
+  if (format === "table") return asTable(chunks, { stats, rate: rate !== undefined, call }, write);
   if (options.text === true) return asOvsOfctl(chunks, write);
   const decoder = new StringDecoder("utf8");
   // JSON has its own escapes, and goes to programs.
@@ -69,8 +69,13 @@ async function asOvsOfctl(chunks: AsyncIterable<Buffer>, write: Call["write"]): 
 /** What is not as it should be catches the eye. */
 const hues: Readonly<Record<string, Hue>> = { missing: "red", foreign: "red", quarantined: "red", learned: "yellow" };
 
-async function asTable(chunks: AsyncIterable<Buffer>, { stats, rate, color }: { readonly stats: boolean; readonly rate: boolean; readonly color: boolean }, write: Call["write"]): Promise<number> {
-  const printer = new TablePrinter(["SWITCH", "TABLE", "PRIORITY", "STATE", ...(stats ? ["PACKETS", "BYTES", "AGE S"] : []), ...(rate ? ["PACKETS/S", "BYTES/S"] : []), "CAUSE", "MATCH", "ACTIONS"]);
+/** Where a terminal is narrow: what is cut first is what says most words. */
+const NARROWEST = { CAUSE: 16, CALL: 12, MATCH: 16, ACTIONS: 16, WHY: 24, SWITCH: 8, TABLE: 8 };
+const SPARE = ["WHY", "CALL"];
+
+async function asTable(chunks: AsyncIterable<Buffer>, { stats, rate, call: { color, columns } }: { readonly stats: boolean; readonly rate: boolean; readonly call: Call }, write: Call["write"]): Promise<number> {
+  const head = ["SWITCH", "TABLE", "PRIORITY", "STATE", ...(stats ? ["PACKETS", "BYTES", "AGE S"] : []), ...(rate ? ["PACKETS/S", "BYTES/S"] : []), "CAUSE", "CALL", "MATCH", "ACTIONS", "WHY"];
+  const printer = new TablePrinter(head, undefined, columns === undefined ? undefined : { columns, least: NARROWEST, spare: SPARE });
   let any = false;
   try {
     for await (const item of jsonItems(chunks)) {
@@ -80,7 +85,7 @@ async function asTable(chunks: AsyncIterable<Buffer>, { stats, rate, color }: { 
       const match = flow.match_named ?? flow.match;
       const actions = flow.actions_named ?? flow.actions;
       const hue = color ? hues[flow.state ?? ""] : undefined;
-      await write(printer.add([flow.switch, flow.table, flow.priority, flow.state, ...counts, causeOf(flow), match === "" ? "any" : match, actions === "" ? "drop" : actions], hue === undefined ? undefined : (line) => colored(line, hue)));
+      await write(printer.add([flow.switch, flow.table, flow.priority, flow.state, ...counts, causeOf(flow), callOf(flow), match === "" ? "any" : match, actions === "" ? "drop" : actions, flow.about], hue === undefined ? undefined : (line) => colored(line, hue)));
     }
   } catch (error) {
     if (error instanceof OpsError || error instanceof UsageError) throw error;

@@ -12,6 +12,7 @@ export interface Shown {
   readonly state?: string;
   readonly app?: string;
   readonly rule?: string;
+  readonly about?: string;
   readonly match?: string;
   readonly actions?: string;
   readonly match_named?: string;
@@ -29,6 +30,13 @@ export interface Shown {
 export function causeOf({ app, rule, static: always, resources = [] }: Shown): string {
   const named = resources.map(({ type = "", id = "", name }) => `${type}:${id}${name === undefined ? "" : `(${name})`}`);
   return [...(app === undefined || app === "" ? [] : [`${app}/${rule ?? ""}`]), ...(always === true ? ["static"] : []), ...named].join(" ");
+}
+
+/** The last call that changed a resource behind the flow, and its generation. */
+export function callOf({ resources = [] }: Shown): string {
+  let last: { readonly call?: string; readonly generation?: number } = {};
+  for (const one of resources) if (one.call !== undefined && (last.call === undefined || (one.generation ?? 0) > (last.generation ?? 0))) last = one;
+  return last.call === undefined ? "" : `${last.call}${last.generation === undefined ? "" : ` @${last.generation}`}`;
 }
 
 /** Of one event; a flow has 64 kB at most. */

@@ -8,7 +8,10 @@ import { learnedCookie } from "../../lib/cookies.ts";
 import type { View } from "../../model/view.ts";
 import type { Layout } from "../../pipeline/layout.ts";
 import type { Southbound } from "../../southbound/index.ts";
+import { SeededRandom } from "../../lib/random.ts";
 import { Names } from "./names.ts";
+import { DumpText, type SwitchFlows } from "./print/dump-text.ts";
+import type { Counts } from "./print/forms.ts";
 import { BadQuery, SwitchSilent } from "../server.ts";
 import { flowLine, type FlowEvent, type FlowQuery, type FlowRecord, type FlowResource, type FlowState } from "./flows.ts";
 
@@ -23,8 +26,6 @@ export interface FlowDumpParts {
   readonly southbound: Pick<Southbound, "quarantined" | "compareInstalled"> & { switches(): readonly { readonly id: string }[] };
   readonly clock: Clock;
 }
-
-type Counts = Required<Pick<FlowRecord, "packet_count" | "byte_count" | "duration_s">> & Pick<FlowRecord, "packets_per_s" | "bytes_per_s">;
 
 /** What one switch said of its flows. */
 interface Installed {
@@ -51,13 +52,39 @@ export class FlowDump {
   private readonly parts: FlowDumpParts;
   private readonly tables: ReadonlyMap<string, AnyTable>;
   private readonly names: Names;
+  readonly text: DumpText;
   private readonly listeners = new Set<(event: FlowEvent) => void>();
 
   constructor(parts: FlowDumpParts) {
     this.parts = parts;
     this.tables = new Map(parts.tables.map((table) => [table.name, table]));
     this.names = new Names({ layout: parts.layout, view: parts.view, tables: parts.tables, desired: parts.engine });
+    this.text = this.written();
     parts.engine.onDelta((delta) => this.tell(delta));
+  }
+
+  private written(): DumpText {
+    const { parts: { engine, layout, model, clock }, names } = this;
+    const random = new SeededRandom(1);
+    return new DumpText({
+      switches: (query) => this.switches(query),
+      tableName: (number) => layout.tableById(number)?.name ?? String(number),
+      ports: (id) => names.ports(id),
+      ownerOf: (flow) => engine.ownerOf(flow),
+      provenance: (flow) => engine.provenance(flow),
+      resource: (one) => this.resource(one),
+      instant: () => `${engine.generation} ${model.generation}`,
+      record: (id, flow, state, counts) => this.record(id, flow, state, counts),
+      named: (record, ports) => this.named(record, ports),
+      words: (flow, app, ports) => {
+        const { match, actions } = wordsAt(flow, 0, flow.length);
+        return [match, actions, names.match(match, app, ports), names.actions(actions, app, ports)];
+      },
+      matchOf: (flow) => wordsOf(flow).match,
+      slicesOf: (app) => names.slicesOf(app),
+      now: () => clock.monotonic(),
+      random: () => random.next(),
+    });
   }
 
   onEvent(listener: (event: FlowEvent) => void): () => void {
@@ -94,47 +121,72 @@ export class FlowDump {
     return this.parts.layout.tables.find((t) => t.name === table)?.id ?? (/^\d{1,3}$/.test(table) ? Number(table) : 255);
   }
 
+  /** The same as text, without records: what of it matches the query. Each part is good until the next is asked for. */
+  bytes(query: FlowQuery, format: "json" | "text"): AsyncIterable<Uint8Array> {
+    return this.text.bytes(query, format);
+  }
+
   private async *select(query: FlowQuery, table: number | undefined): AsyncIterable<FlowRecord> {
+    for await (const one of this.switches(query)) {
+      const records = this.ofSwitch(one, table);
+      if (query.raw === true) yield* records;
+      else yield* this.namedAll(one.id, records);
+    }
+  }
+
+  private async *switches(query: FlowQuery): AsyncIterable<SwitchFlows> {
     const state = query.state ?? "desired";
     for (const { id } of this.parts.southbound.switches()) {
       if (query.switch !== undefined && query.switch !== id) continue;
-      const installed = state === "desired" && !query.stats ? undefined : await this.installed(id, query.rate);
-      const records = this.ofSwitch(id, state, table, installed);
-      if (query.raw === true) yield* records;
-      else yield* this.named(id, records);
+      yield this.ofOne(id, state, state === "desired" && !query.stats ? undefined : await this.installed(id, query.rate));
     }
   }
 
-  /** What a switch should have, while rows of an earlier generation are in their places. */
-  *desiredAt(id: string, generation: number, table: string | undefined): Iterable<FlowRecord> {
+  /** What a switch should have had at an earlier generation, which an engine has compiled. */
+  *desiredAt(id: string, generation: number, table: string | undefined, engine: Engine): Iterable<FlowRecord> {
     const number = table === undefined ? undefined : this.tableId(table);
-    for (const flow of this.parts.engine.flowsOf(id)) if (number === undefined || flow.table === number) yield this.record(id, flow, "desired", undefined, { until: generation });
+    for (const flow of engine.flowsOf(id)) if (number === undefined || flow.table === number) yield this.record(id, flow, "desired", undefined, { until: generation, engine });
   }
 
-  private *named(id: string, records: Iterable<FlowRecord>): Iterable<FlowRecord> {
+  private *namedAll(id: string, records: Iterable<FlowRecord>): Iterable<FlowRecord> {
+    const ports = this.names.ports(id);
+    for (const record of records) yield this.named(record, ports);
+  }
+
+  private named(record: FlowRecord, ports: ReadonlyMap<number, string>): FlowRecord {
     const { names } = this;
-    const ports = names.ports(id);
-    for (const record of records) yield { ...record, match_named: names.match(record.match, record.app, ports), actions_named: names.actions(record.actions, record.app, ports) };
+    return { ...record, match_named: names.match(record.match, record.app, ports), actions_named: names.actions(record.actions, record.app, ports) };
   }
 
-  private *ofSwitch(id: string, state: "desired" | "installed" | "diff", table: number | undefined, installed: Installed | undefined): Iterable<FlowRecord> {
+  private ofOne(id: string, state: "desired" | "installed" | "diff", installed: Installed | undefined): SwitchFlows {
     const quarantined = new Set(this.parts.southbound.quarantined(id).map((r) => r.flow.key));
-    for (const flow of this.parts.engine.flowsOf(id)) {
-      if (table !== undefined && flow.table !== table) continue;
-      const counts = installed?.same.get(flow.key);
-      const changed = installed?.changed.get(flow.key);
-      if (quarantined.has(flow.key)) yield this.record(id, flow, "quarantined", counts);
-      else if (state === "desired") yield this.record(id, flow, "desired", counts);
-      else if (state === "installed" && counts !== undefined) yield this.record(id, flow, "installed", counts);
-      else if (state === "diff" && counts === undefined) yield this.record(id, flow, "missing", undefined);
-      if (changed !== undefined && state !== "desired") yield changed;
-    }
-    if (state === "desired") return;
-    for (const record of installed?.foreign ?? []) {
+    const desired = { state: "desired", counts: undefined } as const;
+    return {
+      id,
+      flows: this.parts.engine.flowsOf(id),
+      shown: (flow) => {
+        if (installed === undefined && quarantined.size === 0) return desired;
+        const counts = installed?.same.get(flow.key);
+        if (quarantined.size > 0 && quarantined.has(flow.key)) return { state: "quarantined", counts };
+        if (state === "desired") return { state, counts };
+        if (state === "installed") return counts === undefined ? undefined : { state, counts };
+        return counts === undefined ? { state: "missing", counts } : undefined;
+      },
+      instead: (flow) => (state === "desired" ? undefined : installed?.changed.get(flow.key)),
       // What a switch may learn is no difference.
-      if (state === "diff" && record.state === "learned") continue;
-      if (table === undefined || record.table_id === table) yield record;
+      besides: state === "desired" ? [] : (installed?.foreign ?? []).filter((record) => state === "installed" || record.state !== "learned"),
+    };
+  }
+
+  private *ofSwitch({ id, flows, shown, instead, besides }: SwitchFlows, table: number | undefined): Iterable<FlowRecord> {
+    for (const flow of flows) {
+      if (table !== undefined && flow.table !== table) continue;
+      const how = shown(flow);
+      if (how !== undefined) yield this.record(id, flow, how.state, how.counts);
+      const other = instead(flow);
+      if (other !== undefined) yield other;
     }
+    for (const record of besides) if (table === undefined || record.table_id === table) yield record;
   }
 
   /** What would have to be done to a switch, which is asked for its flows. */
@@ -186,8 +238,8 @@ export class FlowDump {
   }
 
   /** `until`: what changed rows later is not their cause. */
-  private resource({ type, table: name, id }: Provenance["resources"][number], until = Infinity): FlowResource {
-    const { engine, model } = this.parts;
+  private resource({ type, table: name, id }: Provenance["resources"][number], until = Infinity, engine = this.parts.engine): FlowResource {
+    const { model } = this.parts;
     const table = this.tables.get(name);
     const row = table === undefined ? undefined : (engine.rowBefore(table, id) as NamedRow | undefined);
     const last = model.lastChange(name, id) ?? model.removal(name, id);
@@ -201,10 +253,10 @@ export class FlowDump {
   }
 
   /** `removed`: by the batch that listeners are being told of. */
-  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined, { removed = false, until = Infinity } = {}): FlowRecord {
-    const { engine, layout } = this.parts;
+  private record(id: string, flow: Flow, state: FlowState, counts: Counts | undefined, { removed = false, until = Infinity, engine = this.parts.engine } = {}): FlowRecord {
+    const { layout } = this.parts;
     const why = removed ? engine.provenanceBefore(flow) : engine.provenance(flow);
-    const resources = why.resources.map((one) => this.resource(one, until));
+    const resources = why.resources.map((one) => this.resource(one, until, engine));
     return {
       switch: id,
       table_id: flow.table,
@@ -292,12 +344,15 @@ export function lineOf(flow: Flow): string {
   return flowLine({ ...wordsOf(flow), table_id: flow.table, priority: flow.priority, cookie: cookieText(flow.cookieHi, flow.cookieLo) });
 }
 
-/** Match and actions. */
-function wordsOf(flow: Flow): { readonly match: string; readonly actions: string } {
-  const matchAt = flow.off + FLOW_MOD_MATCH_OFFSET;
+const wordsOf = ({ slab, off, len }: Flow): { readonly match: string; readonly actions: string } => wordsAt(slab, off, len);
+
+/** Match and actions of a whole OFPT_FLOW_MOD. */
+function wordsAt(slab: Buffer, off: number, len: number): { readonly match: string; readonly actions: string } {
+  const matchAt = off + FLOW_MOD_MATCH_OFFSET;
+  const matchLen = (slab.readUInt16BE(matchAt + 2) + 7) & ~7;
   return {
-    match: formatMatch(decodeMatch(flow.slab, matchAt)),
-    actions: formatInstructions(decodeInstructions(flow.slab, matchAt + flow.matchLen, flow.len - FLOW_MOD_MATCH_OFFSET - flow.matchLen)),
+    match: formatMatch(decodeMatch(slab, matchAt)),
+    actions: formatInstructions(decodeInstructions(slab, matchAt + matchLen, len - FLOW_MOD_MATCH_OFFSET - matchLen)),
   };
 }
 

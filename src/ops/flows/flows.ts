@@ -102,10 +102,20 @@ export function fieldsOf(match: string): string[] {
   return out;
 }
 
-/** Predicate for a query; the match is compared field by field as text. */
+const canonical = (match: string): string[] => fieldsOf(match).map((field) => field.replace(/^\w+/, canonicalField));
+
+/** Whether a match has what is wanted of it, field by field as text. */
+export function matchFilter(wanted: string): (match: string) => boolean {
+  const fields = canonical(wanted);
+  return (match) => {
+    const has = new Set(canonical(match));
+    return fields.every((field) => has.has(field));
+  };
+}
+
+/** Predicate for a query. */
 export function flowFilter(query: FlowQuery): (flow: FlowRecord) => boolean {
-  const canonical = (match: string): string[] => fieldsOf(match).map((field) => field.replace(/^\w+/, canonicalField));
-  const wanted = query.match === undefined ? undefined : canonical(query.match);
+  const hasMatch = query.match === undefined ? undefined : matchFilter(query.match);
   return (flow) => {
     if (query.switch !== undefined && flow.switch !== query.switch) return false;
     if (query.table !== undefined && flow.table !== query.table && String(flow.table_id) !== query.table) return false;
@@ -114,19 +124,15 @@ export function flowFilter(query: FlowQuery): (flow: FlowRecord) => boolean {
     if (query.state === "desired" && (flow.state === "foreign" || flow.state === "learned")) return false;
     if (query.state === "installed" && flow.state !== "installed" && flow.state !== "foreign" && flow.state !== "learned") return false;
     if (query.state === "diff" && flow.state === "installed") return false;
-    if (wanted !== undefined) {
-      const has = new Set(canonical(flow.match));
-      if (!wanted.every((w) => has.has(w))) return false;
-    }
-    return true;
+    return hasMatch?.(flow.match) ?? true;
   };
 }
 
 /** One line, so that nothing in a name can end the comment. */
-const oneLine = (text: string): string => text.replace(/\s+/g, " ");
+export const oneLine = (text: string): string => text.replace(/\s+/g, " ");
 
 /** A comment line with the provenance and the flow's own line. */
-function flowText(flow: FlowRecord): string {
+export function flowText(flow: FlowRecord): string {
   const resources = flow.resources.map((r) => ` ${r.type}:${r.id}${r.call === undefined ? "" : ` (${r.call}${r.generation === undefined ? "" : ` @${r.generation}`})`}`).join("");
   const state = flow.state === "installed" ? "" : ` [${flow.state}]`;
   const comment = oneLine(flow.app === "" ? `# ${flow.state}: ${flow.about}` : `# ${flow.app}/${flow.rule}${flow.static === true ? " [static]" : ""}${state}${resources}`);

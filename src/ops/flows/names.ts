@@ -5,6 +5,7 @@ import type { Desired } from "../../compiler/desired.ts";
 import { formatIp } from "../../lib/address.ts";
 import type { View } from "../../model/view.ts";
 import type { Layout, Register } from "../../pipeline/layout.ts";
+import { NARROW, type Slice, type SlicesOf } from "./print/holes.ts";
 
 export interface NamesParts {
   readonly layout: Layout;
@@ -55,6 +56,20 @@ export class Names {
       const shift = BigInt(space(wordsOf(register.field)[Math.floor(register.ofs / 32)]!) + (register.ofs % 32));
       return { register, shift, mask: ((1n << BigInt(register.bits)) - 1n) << shift };
     });
+  }
+
+  /** Parts of register words that have names in tables of an app, and are wide enough to hold more than a few values. */
+  slicesOf(app: string): SlicesOf {
+    const out = new Map<number, Slice[]>();
+    for (const { register: { field, ofs, bits, scratch, app: owner } } of this.placed) {
+      if (scratch && owner !== app) continue;
+      wordsOf(field).forEach((word, i) => {
+        const first = Math.max(ofs, 32 * i);
+        const last = Math.min(ofs + bits, 32 * i + 32);
+        if (last - first >= NARROW) out.set(word, [...(out.get(word) ?? []), { shift: first - 32 * i, bits: last - first }]);
+      });
+    }
+    return (word) => out.get(word) ?? [];
   }
 
   /** OpenFlow port numbers of a switch, by name: of the API's port where there is one, else of the interface. */

@@ -1,7 +1,11 @@
-// Flows as they were wanted at an instant of the past: the rows of that instant, compiled by the rules of today. For a moment they stand where today's
-// rows do (src/plan), so that it costs what has changed since, and nobody sees it.
-import { chassisTable, type ReadView } from "#app";
+// Flows as they were wanted at an instant of the past: the rows of that instant, compiled by the rules of today. In a house of usual size that is done on a
+// copy of its own, slice by slice, so that it holds up nobody however much has changed since. In a large one a copy would cost more than it is worth: there
+// the rows stand for a moment where today's do (src/plan), which costs what has changed.
+import { chassisTable, type AnyTable, type ReadView, type Table } from "#app";
+import type { Engine } from "../../compiler/engine.ts";
+import { finish, spread, type Pace, type Stepwise } from "../../lib/turns/stepwise.ts";
 import { NotKept, type History, type Instant } from "../../model/history.ts";
+import { Layer } from "../../model/rows.ts";
 import { PlanTooLarge, type Planner } from "../../plan/planner.ts";
 import { flowFilter, flowLine, type FlowQuery, type FlowRecord } from "./flows.ts";
 import type { FlowDump } from "./flow-dump.ts";
@@ -11,17 +15,32 @@ export interface PastParts {
   readonly history: Pick<History, "stateAt" | "generationAt">;
   readonly planner: Pick<Planner, "during">;
   readonly dump: Pick<FlowDump, "desiredAt">;
-  /** Rows as they are; while the past is looked at, as they were. */
+  /** Every table. */
+  readonly tables: readonly AnyTable[];
+  /** Rows as they are; while the past is looked at on the engine that everybody has, as they were. */
   readonly view: ReadView;
+  readonly engine: Engine;
+  readonly limits?: Partial<PastLimits>;
 }
+
+export interface PastLimits {
+  /** Different flows of today up to which the past is compiled on a copy. */
+  readonly copied: number;
+}
+/** Some 2 KiB each, while it is looked at. */
+const LIMITS: PastLimits = { copied: 60_000 };
 
 /** Flows in one answer: they are put together in one turn. */
 const FLOWS = 100_000;
-/** Rows that changed since, and runs of rules that follow. */
+/** Rows that changed since, and runs of rules that follow, where it is not done on a copy. */
 const ROWS = 50_000;
 const RUNS = 200_000;
 /** Questions at once. */
 const AT_ONCE = 2;
+/** ms: a slice is short, as what others wait for is several. */
+const PACE: Pace = { slice: 4, rest: 1 };
+/** Rows, or flows, between two places where work may stop. */
+const STEP = 32;
 
 /** Of one switch, lines of dumps as in a plan. */
 export interface FlowDifference {
@@ -32,10 +51,12 @@ export interface FlowDifference {
 
 export class PastFlows {
   private readonly parts: PastParts;
+  private readonly limits: PastLimits;
   private running = 0;
 
   constructor(parts: PastParts) {
     this.parts = parts;
+    this.limits = { ...LIMITS, ...parts.limits };
   }
 
   /** @throws BadQuery naming `at`, or `switch` when there was none of that name */
@@ -46,7 +67,10 @@ export class PastFlows {
     });
   }
 
-  /** What `read` finds in the state of an instant: rows, what is derived from them, and the compiler's flows are then as they were, and what is learned is not. In one turn. @throws BadQuery naming `at` */
+  /**
+   * What `read` finds in the state of an instant: rows, what is derived from them, and the compiler's flows are then as they were, and what is learned is not.
+   * In one turn, on the engine that everybody has. @throws BadQuery naming `at`
+   */
   async during<T>(at: Instant, read: (generation: number) => T): Promise<T> {
     return this.bounded("at", async () => {
       const generation = await this.parts.history.generationAt(at);
@@ -91,22 +115,18 @@ export class PastFlows {
   }
 
   private async at(generation: number, query: FlowQuery, parameter: string): Promise<readonly FlowRecord[]> {
-    const { dump, view } = this.parts;
-    const keep = flowFilter(query);
-    return this.within(generation, () => {
-      const ids = Array.from(view.all(chassisTable), ({ id }) => id).sort();
-      if (query.switch !== undefined && !ids.includes(query.switch)) throw new BadQuery("switch", `there was no switch '${query.switch.slice(0, 64)}' then`, 404);
-      const out: FlowRecord[] = [];
-      for (const id of ids) {
-        if (query.switch !== undefined && query.switch !== id) continue;
-        for (const flow of dump.desiredAt(id, generation, query.table)) {
-          if (!keep(flow)) continue;
-          if (out.length === FLOWS) throw new BadQuery(parameter, `there were more than ${FLOWS} such flows; ask for one switch or table`);
-          out.push(flow);
-        }
-      }
-      return out;
-    });
+    const { history, view, engine } = this.parts;
+    if (engine.stats.flows > this.limits.copied) return this.within(generation, () => finish(this.reading(generation, query, parameter, view, engine)));
+    const state = await history.stateAt(generation);
+    let rows: Layer;
+    try {
+      rows = await spread(this.copying(state.view), PACE);
+    } finally {
+      state.close();
+    }
+    const then = engine.aside(rows);
+    await spread(then.compiling(generation), PACE);
+    return spread(this.reading(generation, query, parameter, rows, then), PACE);
   }
 
   private async within<T>(generation: number, read: () => T): Promise<T> {
@@ -119,5 +139,37 @@ export class PastFlows {
     } finally {
       state.close();
     }
+  }
+
+  private *copying(view: ReadView): Stepwise<Layer> {
+    const copy = new Layer();
+    let n = 0;
+    for (const table of this.parts.tables) {
+      if (table.derived) continue;
+      copy.table(table);
+      for (const row of view.all(table as Table)) {
+        copy.put(table, row);
+        if (++n % STEP === 0) yield;
+      }
+    }
+    return copy;
+  }
+
+  private *reading(generation: number, query: FlowQuery, parameter: string, view: ReadView, engine: Engine): Stepwise<readonly FlowRecord[]> {
+    const keep = flowFilter(query);
+    const ids = Array.from(view.all(chassisTable), ({ id }) => id).sort();
+    if (query.switch !== undefined && !ids.includes(query.switch)) throw new BadQuery("switch", `there was no switch '${query.switch.slice(0, 64)}' then`, 404);
+    const out: FlowRecord[] = [];
+    let n = 0;
+    for (const id of ids) {
+      if (query.switch !== undefined && query.switch !== id) continue;
+      for (const flow of this.parts.dump.desiredAt(id, generation, query.table, engine)) {
+        if (++n % STEP === 0) yield;
+        if (!keep(flow)) continue;
+        if (out.length === FLOWS) throw new BadQuery(parameter, `there were more than ${FLOWS} such flows; ask for one switch or table`);
+        out.push(flow);
+      }
+    }
+    return out;
   }
 }

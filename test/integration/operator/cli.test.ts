@@ -97,7 +97,7 @@ describe("of a running controller", () => {
   test("flows: a table, ovs-ofctl's text, JSON, and every way to choose", async () => {
     const all = (await said("flows")).trimEnd().split("\n");
     const switches = (await cloud.switches()).reduce((sum, s) => sum + s.desired, 0);
-    expect(all[0]).toMatch(/^SWITCH {2}TABLE +PRIORITY {2}STATE +CAUSE +MATCH +ACTIONS$/);
+    expect(all[0]).toMatch(/^SWITCH {2}TABLE +PRIORITY {2}STATE +CAUSE +CALL +MATCH +ACTIONS +WHY$/);
     expect(all).toHaveLength(switches + 1);
     const own = (await said("flows", "--switch", "hv1", "--resource", instance.port.id, "--app=l2", "--table", "classify")).trimEnd().split("\n").slice(1);
     expect(own.length).toBeGreaterThan(0);

@@ -1,0 +1,25 @@
+// An answer whose parts are good only until the next is asked for: each is with the kernel before that.
+import type { ServerResponse } from "node:http";
+
+/** Sends parts until there are no more, or until nobody reads them; what goes wrong is told. */
+export async function sendAll(response: ServerResponse, contentType: string, parts: AsyncIterable<Uint8Array>, onError: (error: Error) => void): Promise<void> {
+  let stop: (error: Error) => void = () => undefined;
+  const gone = new Promise<never>((_, reject) => (stop = reject));
+  gone.catch(() => undefined);
+  const closed = (): void => stop(new Error("the client went away"));
+  response.on("close", closed);
+  response.on("error", stop);
+  try {
+    response.writeHead(200, { "content-type": contentType });
+    if (response.req.method === "HEAD") await parts[Symbol.asyncIterator]().return?.();
+    else for await (const part of parts) await Promise.race([gone, written(response, part)]);
+    response.end();
+  } catch (error) {
+    onError(error as Error);
+    response.destroy();
+  } finally {
+    response.off("close", closed);
+  }
+}
+
+const written = (response: ServerResponse, part: Uint8Array): Promise<void> => new Promise((done, failed) => void response.write(part, (error) => (error == null ? done() : failed(error))));
