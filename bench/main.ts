@@ -36,7 +36,8 @@ const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switch
   ovsdb        the OVSDB client alone: updates applied and rows read a second, heap for each row, transactions to a real ovsdb-server;
                medians of --repeats (default 5)
   hostile      every kind of hostile peer in turn beside an honest host: until a port plugged there is active (median of --repeats, default 5), how soon
-               /healthz answers at worst, memory at most, in MB more than before
+               /healthz answers at worst, memory at most, in MB more than before. AXION_BENCH_KINDS=<regular expression>: those kinds alone;
+               AXION_BENCH_AGAINST=<dist/src/main.js of another build>: of that one
 
 Without flags: 10 tenants x 2 networks x 50 ports over 10 hosts.`;
 
@@ -91,7 +92,10 @@ else if (name === "openflow") show(await benchOpenflow({ repeats: numbers.get("r
 else if (name === "dataplane") show(await benchDataplane({ repeats: numbers.get("repeats") ?? 25, seconds: numbers.get("seconds") ?? 1, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "qos") show(await benchQos({ seconds: numbers.get("seconds") ?? 8, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "ovsdb") show(await benchOvsdb({ repeats: numbers.get("repeats") ?? 5 }));
-else if (name === "hostile") show(await benchHostile(numbers.get("repeats") ?? 5, (line) => process.stderr.write(`${line}\n`)));
+else if (name === "hostile") {
+  const [kinds, main] = [process.env.AXION_BENCH_KINDS, process.env.AXION_BENCH_AGAINST];
+  show(await benchHostile({ repeats: numbers.get("repeats") ?? 5, log: (line) => process.stderr.write(`${line}\n`), ...(kinds !== undefined && { kinds: new RegExp(kinds) }), ...(main !== undefined && { main }) }));
+}
 else fail(name === undefined ? "which benchmark?" : `no benchmark is named ${name}`);
 process.exit(0);
 

@@ -34,7 +34,16 @@ export interface HostileResult {
 
 const SETTLE_MS = 500;
 
-export async function benchHostile(repeats: number, log: (line: string) => void): Promise<HostileResult> {
+export interface HostileOptions {
+  readonly repeats: number;
+  readonly log: (line: string) => void;
+  /** Kinds whose "port: name" has it; default: all. */
+  readonly kinds?: RegExp;
+  /** dist/src/main.js of another build. Default: this one's. */
+  readonly main?: string;
+}
+
+export async function benchHostile({ repeats, log, kinds: wanted, main }: HostileOptions): Promise<HostileResult> {
   const guard = await Guard.create({ name: "hostile" });
   const [api, ops, openflow, ovsdb] = (await freePorts(4)) as [number, number, number, number];
   const address = (port: number): string => `127.0.0.1:${port}`;
@@ -42,12 +51,12 @@ export async function benchHostile(repeats: number, log: (line: string) => void)
   let running: Running | undefined;
   try {
     running = spawnLogged([
-      process.execPath, path.join(repositoryRoot(), "dist/src/main.js"), "--data-dir", `${guard.dir}/data`, "--api", address(api), "--ops", address(ops),
+      process.execPath, main ?? path.join(repositoryRoot(), "dist/src/main.js"), "--data-dir", `${guard.dir}/data`, "--api", address(api), "--ops", address(ops),
       "--openflow", address(openflow), "--ovsdb", address(ovsdb), "--log-level", "warn", "--default-quota", "all:-1",
     ], { cwd: guard.dir, keepLines: 200 });
     const { pid } = running;
     await writeFile(`${guard.dir}/controller.pid`, String(pid)); // by which the guard ends it if this process cannot
-    await until("the controller", async () => (await call(ops, "GET", "/readyz").catch(() => undefined))?.status === 200, { timeoutMs: 30_000, intervalMs: 10 });
+    await until("the controller", async () => (await call(ops, "GET", "/readyz").catch(() => undefined))?.status === 200, { timeoutMs: 120_000, intervalMs: 50 });
     honest = await startManySwitches(1, { manager: `tcp:${address(ovsdb)}` });
     interface Info { readonly id: string; readonly state: string; readonly dpid: string }
     const hv1 = async (): Promise<Info | undefined> => (JSON.parse((await call(ops, "GET", "/switches")).text) as { switches: Info[] }).switches.find(({ id }) => id === "sw1");
@@ -61,7 +70,7 @@ export async function benchHostile(repeats: number, log: (line: string) => void)
     const plug = async (): Promise<number> => {
       const began = performance.now();
       const device = await honest!.plug(0, port.id);
-      await until("the port", async () => (await status()) === "ACTIVE", { timeoutMs: 30_000, intervalMs: 2 });
+      await until("the port", async () => (await status()) === "ACTIVE", { timeoutMs: 60_000, intervalMs: 2 });
       const ms = performance.now() - began;
       await honest!.unplug(0, device);
       await until("the end of the port", async () => (await status()) === "DOWN", { timeoutMs: 30_000, intervalMs: 10 });
@@ -90,8 +99,10 @@ export async function benchHostile(repeats: number, log: (line: string) => void)
     for (let n = 0; n < 5; n++) await plug();
     const alone = await measured();
     const before = await rss(pid);
+    log(JSON.stringify({ alone: { plug_ms: Math.round(alone.plugMs), healthz_ms: Math.round(alone.healthzMs), rss_mb: before } }));
     const kinds: Row[] = [];
     for (const [n, peer] of hostilePeers.entries()) {
+      if (wanted?.test(`${peer.port}: ${peer.name}`) === false) continue;
       const workerData: AttackData = { index: n, victim: { openflow, ovsdb, dpid, systemId: "sw1" }, address: `127.0.1.${100 + n}` };
       const attack = new Worker(new URL("./hostile-attack.js", import.meta.url), { workerData });
       await once(attack, "online");

@@ -6,7 +6,7 @@ import { allFlags, variableOf, type Configurable } from "./flags.ts";
 export const otherVariables: readonly string[] = [
   "AXION_OPS_URL", "AXION_OPS_TOKEN_FILE",
   "AXION_STARTED_BY", "AXION_POISON_SCRATCH",
-  "AXION_NIGHTLY", "AXION_SEED", "AXION_FUZZ_SEED", "AXION_SEQUENCE_SEED", "AXION_FIRST_MODE", "AXION_BENCH_AGAINST", "AXION_SCREENSHOTS",
+  "AXION_NIGHTLY", "AXION_SEED", "AXION_FUZZ_SEED", "AXION_SEQUENCE_SEED", "AXION_FIRST_MODE", "AXION_BENCH_AGAINST", "AXION_BENCH_KINDS", "AXION_SCREENSHOTS",
 ];
 
 export interface UnknownVariable {
