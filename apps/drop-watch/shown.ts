@@ -1,7 +1,7 @@
 // What is dropped of packets of ports, as operators are shown it: one by one in a list, by host and reason in the metrics.
 import type { LiveView, OpsGauge, OpsList } from "#app";
 import { portTable } from "../l2/model.ts";
-import { dropTable, REASONS, type DropSeen } from "./model.ts";
+import { dropTable, REASONS } from "./model.ts";
 
 /** Hosts that have gauges of their own, those first that drop most. */
 const HOSTS = 500;
@@ -32,7 +32,7 @@ export const opsLists: readonly OpsList[] = [{
 
 function* rates(view: LiveView): Iterable<{ readonly labels: { readonly switch: string; readonly reason: string }; readonly value: number }> {
   const sums = new Map<string, Map<string, number>>();
-  for (const { switch: at, reason, per_second } of view.facts(dropTable) as readonly Readonly<DropSeen>[]) {
+  for (const { switch: at, reason, per_second } of view.facts(dropTable)) {
     if (per_second === 0) continue;
     const of = sums.get(at) ?? new Map<string, number>();
     sums.set(at, of.set(reason, (of.get(reason) ?? 0) + per_second));

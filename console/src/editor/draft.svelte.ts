@@ -28,6 +28,12 @@ export interface Step extends Call {
   readonly done?: { readonly id: string | undefined; readonly generation: number | undefined };
 }
 
+/** A step without what was said of it. */
+function without(step: Step, ...names: readonly ("plan" | "error")[]): Step {
+  const out: { -readonly [K in keyof Step]: Step[K] } = { ...step };
+  for (const name of names) delete out[name];
+  return out;
+}
 const asError = (error: unknown): OpsError => (error instanceof OpsError ? error : new OpsError(0, String(error)));
 /** How often a plan does what: to objects by their type, to flows by their switch. Ids and numbers differ each time. */
 function counted({ objects, switches }: Planned): Map<string, number> {
@@ -140,13 +146,12 @@ export class Draft {
   }
 
   private unplanned(): readonly Step[] {
-    return this.steps.map(({ plan: _, error: __, ...step }) => (step.done === undefined ? step : { ...step, ...(_ !== undefined && { plan: _ }) }));
+    return this.steps.map((step) => (step.done === undefined ? without(step, "plan", "error") : without(step, "error")));
   }
   private put(key: string, more: Partial<Step>): void {
     this.steps = this.steps.map((step) => {
       if (step.key !== key) return step;
-      const { error: _, ...rest } = step;
-      return { ...rest, ...more };
+      return { ...without(step, "error"), ...more };
     });
   }
   private async work(what: () => Promise<void>): Promise<void> {

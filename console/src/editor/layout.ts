@@ -53,7 +53,7 @@ export function drawn(project: Project, steps: readonly Step[]): Drawn {
   const at = new Map<string, number>();
   const add = (kind: string, { id, isDraft }: Thing, label: string, x: number, y: number): void => {
     at.set(id, x);
-    nodes.push({ id, data: { label }, position: { x, y }, class: `${kind}${isDraft ? " draft" : ""}`, ariaLabel: `${kind} ${label.replaceAll("\n", ", ")}${isDraft ? ", drafted" : ""}`, deletable: false, connectable: false } as Node);
+    nodes.push({ id, data: { label }, position: { x, y }, class: `${kind}${isDraft ? " draft" : ""}`, ariaLabel: `${kind} ${label.replaceAll("\n", ", ")}${isDraft ? ", drafted" : ""}`, deletable: false, connectable: false });
   };
   const join = (source: string, target: string, isDraft: boolean): void => {
     if (at.has(source) && at.has(target)) edges.push({ id: `${source} ${target} ${edges.length}`, source, target, animated: isDraft, deletable: false });

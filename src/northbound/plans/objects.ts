@@ -45,6 +45,6 @@ export function portsSeen(registry: Registry): (id: string, view: View, caller: 
   const kind = registry.kinds.get("port");
   return (id, view, caller) => {
     const row = kind === undefined ? undefined : view.get(kind.table, id);
-    return row !== undefined && kind!.get.allows(caller, { row: values(row as StandardRow) }, view);
+    return row !== undefined && kind!.get.allows(caller, { row: values(row) }, view);
   };
 }

@@ -204,7 +204,7 @@ describe.runIf(haveChromium)("the console", () => {
       expect(await inaccessible(page), "rates").toEqual([]);
       await picture(page, "rates");
     } finally {
-      pings.stop();
+      await pings.stop();
     }
     await look(page, "flows", `?resource=${vm.port.id}`);
     const slider = page.getByRole("slider");
