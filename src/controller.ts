@@ -223,7 +223,9 @@ export class Controller {
     pipelineRoute(ops, layout, apps);
     traceRoutes(ops, tracer);
     receiptRoutes(ops, receiptLog);
-    const operator = { plans: northbound.plans!, faces: northbound.faces, operations: northbound.operations, model, log, ...(shadowed && { unwritable: SHADOW }) };
+    // What the API asks a token for is not to be had without one here, nor from another machine.
+    const isOpen = opsToken === undefined && (auth !== "none" || !isLoopbackName(config.ops.host));
+    const operator = { plans: northbound.plans!, faces: northbound.faces, operations: northbound.operations, model, log, ...(shadowed && { unwritable: SHADOW }), ...(isOpen && { forbidden: "to change something over the ops listener wants its token: start the controller with --ops-token-file" }) };
     planRoutes(ops, plansOfOperator(operator), callsOfOperator(operator));
     historyRoutes(ops, history, (from, to, id) => past.difference(from, to, id));
     appLists(ops, { apps, view, guard, log, isChassis: (id) => model.view.get(chassisTable, id) !== undefined });

@@ -95,6 +95,20 @@ test("with a token of the ops listener: who bears it, whatever the page or name;
   }
 });
 
+test("what the API asks a token for is not changed over an ops listener that has none", async () => {
+  const tokens = `${controller.dir}/tokens.yaml`;
+  writeFileSync(tokens, "- { token: a-secret-of-its-own, project_id: p, roles: [admin] }\n");
+  const open = await ControllerProcess.start({ flags: ["--auth", "tokens", "--tokens", tokens] });
+  try {
+    const call = (method: string, body?: unknown): Promise<HttpAnswer> => httpCall(open.opsPort, "POST", "/call", { method, path: "/v2.0/networks", body });
+    expect(await call("POST", network)).toMatchObject({ status: 403, body: { error: { message: expect.stringContaining("--ops-token-file") as string } } });
+    expect(await call("GET")).toMatchObject({ status: 200, body: { networks: [] } });
+    expect(await httpCall(open.opsPort, "POST", "/plan", { method: "POST", path: "/v2.0/networks", body: network })).toMatchObject({ status: 200 });
+  } finally {
+    await open.destroy();
+  }
+});
+
 describe("connections that bring no request", () => {
   const lines: Record<string, unknown>[] = [];
   const log = pino({ level: "warn" }, { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) });

@@ -37,6 +37,8 @@ export interface OperatorParts {
   readonly log: Logger;
   /** Why nothing may be changed. */
   readonly unwritable?: string | undefined;
+  /** Why nobody may make calls that change something here. */
+  readonly forbidden?: string | undefined;
 }
 
 const METHODS: ReadonlySet<string> = new Set(["POST", "PUT", "DELETE", "PATCH"]);
@@ -54,7 +56,7 @@ async function requested(faces: readonly Face[], { method, path, body, project, 
   return { face, request: { id: requestId, method, path: before!.slice(face.prefix.length), query: new URLSearchParams(query ?? ""), base: "", body: Buffer.from(body ?? ""), caller, header } };
 }
 
-export function plansOfOperator({ plans, faces, model, log }: Omit<OperatorParts, "operations" | "unwritable">): PlanOfCall {
+export function plansOfOperator({ plans, faces, model, log }: Omit<OperatorParts, "operations" | "unwritable" | "forbidden">): PlanOfCall {
   return async (call) => {
     const requestId = `req-${randomUUID()}`;
     const { method } = call;
@@ -70,12 +72,13 @@ export function plansOfOperator({ plans, faces, model, log }: Omit<OperatorParts
 }
 
 /** Calls of the API that an operator makes over the ops listener: the same faces, operations and plans, in this process. */
-export function callsOfOperator({ plans, faces, operations, model, log, unwritable }: OperatorParts): MakeCall {
+export function callsOfOperator({ plans, faces, operations, model, log, unwritable, forbidden }: OperatorParts): MakeCall {
   return async (call) => {
     const requestId = `req-${randomUUID()}`;
     const { method } = call;
     try {
       if (method !== "GET" && !METHODS.has(method)) throw badRequest(`method: '${method.slice(0, 16)}' is none of GET, ${[...METHODS].join(", ")}`);
+      if (method !== "GET" && forbidden !== undefined) throw new ApiError(403, "Forbidden", forbidden);
       if (method !== "GET" && unwritable !== undefined) throw new ApiError(503, "ServiceUnavailable", unwritable);
       const { face, request } = await requested(faces, call, requestId, { "x-user-id": USER, "x-axion-plan": call.plan });
       if (["plan", "wait"].some((name) => request.query.has(name))) throw badRequest("path: plan and wait are no part of a call here: POST /plan plans it");
