@@ -5,6 +5,9 @@ import { deadNextHopTable, routerTable } from "../l3/model.ts";
 import { gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
 import { keepsIn } from "./translation.ts";
 
+export const HOST_IT = { text: "on hosts that lead to the external network, set external_ids:axion-gateway=true, and axion-bridge-mappings if it is on a physical network" };
+export const LEAVE_IT = { text: "set enable_snat to false where outside knows the way to the addresses inside" };
+
 export function problems(view: LiveView): AppProblem[] {
   const found: AppProblem[] = [];
   for (const plan of view.all(gatewayPlanTable)) {
@@ -25,7 +28,7 @@ export function problems(view: LiveView): AppProblem[] {
     if (plan.hosts.length === 0) {
       found.push({
         kind: "no_host", severity: "error", text: `no host can have the gateway of ${nameOf(plan, view)}`, resources: resourcesOf(plan),
-        cure: { text: "on hosts that lead to the external network, set external_ids:axion-gateway=true, and axion-bridge-mappings if it is on a physical network" },
+        cure: HOST_IT,
       });
     } else if (!isReady(plan, view)) {
       found.push({
@@ -36,7 +39,7 @@ export function problems(view: LiveView): AppProblem[] {
     if (keepsIn(plan, view)) {
       found.push({
         kind: "untranslated", severity: "warning", text: `${nameOf(plan, view)} is to translate sources, and nothing here does: no IPv4 leaves by its gateway`, resources: resourcesOf(plan),
-        cure: { text: "set enable_snat to false where outside knows the way to the addresses inside" },
+        cure: LEAVE_IT,
       });
     }
   }
@@ -51,5 +54,5 @@ export function problems(view: LiveView): AppProblem[] {
 
 const isReady = ({ hosts }: GatewayPlan, view: LiveView): boolean => hosts.some((host) => view.get(gatewayReadyTable, host)?.users === true);
 const networkOf = ({ network_id }: GatewayPlan, view: LiveView): string => `network ${view.get(networkTable, network_id)?.name || network_id}`;
-const nameOf = ({ router_id }: GatewayPlan, view: LiveView): string => `router ${view.get(routerTable, router_id)?.name || router_id}`;
-const resourcesOf = ({ router_id, network_id }: GatewayPlan): NonNullable<AppProblem["resources"]> => [{ type: "router", id: router_id }, { type: "network", id: network_id }];
+export const nameOf = ({ router_id }: GatewayPlan, view: LiveView): string => `router ${view.get(routerTable, router_id)?.name || router_id}`;
+export const resourcesOf = ({ router_id, network_id }: GatewayPlan): NonNullable<AppProblem["resources"]> => [{ type: "router", id: router_id }, { type: "network", id: network_id }];

@@ -345,8 +345,10 @@ describe.each(BACKENDS)("$url", ({ url }) => {
         for (let round = 0; round < 30; round++) await store.append(store.revision, Array.from({ length: 100 }, (_, i) => ({ ops: [put(`k${i}`, "x".repeat(200))] })));
         expect(store.oldest).toBeGreaterThan(1500);
         expect(store.oldest).toBeLessThan(2800);
-        const kept = await logOf(store, store.oldest);
-        expect(kept.map((commit) => commit.generation)).toEqual(Array.from({ length: 3000 - store.oldest + 1 }, (_, i) => store.oldest + i));
+        // Trimming may still go on beside.
+        const { oldest } = store;
+        const kept = await logOf(store, oldest);
+        expect(kept.map((commit) => commit.generation)).toEqual(Array.from({ length: 3000 - oldest + 1 }, (_, i) => oldest + i));
         expect(await codeOf(logOf(store, store.oldest - 1))).toBe("COMPACTED");
         await store.checkpoint();
         expect(await logOf(store, store.oldest)).toEqual(kept.slice(-(3000 - store.oldest + 1)));

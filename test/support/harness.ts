@@ -316,9 +316,9 @@ export class Harness {
     return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock }), tables, view: model.view, engine, ...(limits !== undefined && { limits }) }) };
   }
 
-  /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are. */
+  /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are and what is dropped. */
   get timers(): number {
-    return this.clock.pending - this.apps.filter((app) => app.name === "agents" || app.name === "tunnel-watch").length;
+    return this.clock.pending - this.apps.filter(({ name }) => ["agents", "tunnel-watch", "drop-watch"].includes(name)).length;
   }
 
   /** As if the switch had confirmed the flows of an interface that is plugged. */

@@ -1,7 +1,10 @@
-// Which hosts take up what is sent by a physical network to a router, or to an address that leads to one; and what waits for the MAC of a next hop outside.
-import type { Explains, ReadView } from "#app";
+// Why a packet does not leave by a gateway; which hosts take up what is sent by a physical network to a router, or to an address that leads to one; and what waits for the MAC of a next hop outside.
+import type { Explains, LiveView, PacketCause, PacketStop, ReadView } from "#app";
 import { networkTable, portTable } from "../../l2/model.ts";
+import { routerTable } from "../../l3/model.ts";
 import { answering, gatewayAddressTable, gatewayPlanTable } from "../model.ts";
+import { HOST_IT, LEAVE_IT, nameOf, resourcesOf } from "../problems.ts";
+import { keepsIn } from "../translation.ts";
 
 const hostsOf = (view: ReadView, portId: string): readonly string[] => {
   const plan = view.get(gatewayPlanTable, portId);
@@ -9,8 +12,19 @@ const hostsOf = (view: ReadView, portId: string): readonly string[] => {
   return plan.apart === undefined ? plan.hosts : [...answering(view, plan), ...plan.hosts];
 };
 
+/** Of what leaves a router for a network outside, and comes no further. */
+function keptIn(view: LiveView, stop: PacketStop): PacketCause | undefined {
+  const [router] = view.by(routerTable, "key", String(stop.register("router")));
+  const [network] = view.by(networkTable, "key", String(stop.register("net")));
+  const plan = router === undefined ? undefined : view.by(gatewayPlanTable, "router", router.id).find((one) => one.kind !== "interface" && one.network_id === network?.id);
+  if (plan === undefined) return undefined;
+  if (plan.hosts.length === 0) return { reason: "no_gateway", text: `no host can have the gateway of ${nameOf(plan, view)}`, resources: resourcesOf(plan), cure: HOST_IT };
+  return keepsIn(plan, view) ? { reason: "no_gateway", text: `${nameOf(plan, view)} is to translate sources, and nothing here does`, resources: resourcesOf(plan), cure: LEAVE_IT } : undefined;
+}
+
 export const explains: Explains = {
   cause(view, stop) {
+    if (stop.table === "gateway_out" && stop.did === "dropped") return keptIn(view, stop);
     if (stop.table !== "gateway_unresolved") return undefined;
     const [network] = view.by(networkTable, "key", String(stop.register("net")));
     const hop = stop.register("nexthop");

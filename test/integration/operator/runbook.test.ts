@@ -4,7 +4,7 @@ import { cp, mkdir, readdir, rm, stat, truncate } from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Controller, repositoryRoot, startController } from "../../../lab/controller.ts";
+import { Controller, repositoryRoot } from "../../../lab/controller.ts";
 import { onHost } from "../../../lab/demo/picture.ts";
 import { exec, until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
@@ -37,6 +37,17 @@ function missingLine(output: string, wanted: readonly string[]): string | undefi
     if (at++ >= lines.length) return line;
   }
   return undefined;
+}
+
+/** Makes a fault; what is half made is mended. */
+async function undone(mend: () => Promise<void>, make: () => Promise<void>): Promise<() => Promise<void>> {
+  try {
+    await make();
+  } catch (error) {
+    await mend();
+    throw error;
+  }
+  return mend;
 }
 
 describe.skipIf(Lab.missing().length > 0)("the runbook", () => {
@@ -124,11 +135,11 @@ describe.skipIf(Lab.missing().length > 0)("the runbook", () => {
     },
     "A switch holds: it would lose flows": async () => {
       await cloud.controller.stop();
-      const empty = await startController(cloud.lab, { name: "empty" });
-      return async () => {
+      const empty = new Controller(cloud.lab, { name: "empty" });
+      return undone(async () => {
         await empty.stop();
         await cloud.controller.start();
-      };
+      }, () => empty.start());
     },
     "A tunnel is down, or large packets do not pass": async () => {
       await cloud.hv(2).setUnderlayLink("down");
@@ -141,16 +152,17 @@ describe.skipIf(Lab.missing().length > 0)("the runbook", () => {
       await exec(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small]);
       await cp(cloud.controller.dataDir, `${small}/data`, { recursive: true });
       const full = new Controller(cloud.lab, { name: "full", dataDir: `${small}/data` });
-      await full.start();
-      await exec(["sh", "-c", `cat /dev/zero >${small}/filled`], { allowFailure: true });
-      // What is in blocks that the store has already it may still write.
-      await until("a write that fails", async () => (await full.api("POST", "/v2.0/networks", { network: { name: "x", description: "x".repeat(200) } })).status === 503, { timeoutMs: 20_000 });
-      own = { DATA: `${small}/data` };
-      return async () => {
+      return undone(async () => {
         await full.stop();
         await exec(["umount", "-l", small]);
         await cloud.controller.start();
-      };
+      }, async () => {
+        await full.start();
+        await exec(["sh", "-c", `cat /dev/zero >${small}/filled`], { allowFailure: true });
+        // What is in blocks that the store has already it may still write.
+        await until("a write that fails", async () => (await full.api("POST", "/v2.0/networks", { network: { name: "x", description: "x".repeat(200) } })).status === 503, { timeoutMs: 20_000 });
+        own = { DATA: `${small}/data` };
+      });
     },
     "The API is slow": async () => {
       const pid = await cloud.hv(2).vswitchdPid();
