@@ -307,7 +307,7 @@ test("a restart with other apps tells the exact difference, and what was told ad
         await history.h.close();
       }
     }),
-    { numRuns: nightly ? 1000 : 25, examples: [[[...telling]]] },
+    { numRuns: nightly ? 1000 : 12, examples: [[[...telling]]] },
   );
   expect(Math.min(named, takenBack), "the histories reach rows that name what is gone").toBeGreaterThan(0);
   expect(relayouts, "the histories reach switches with effects under another layout").toBeGreaterThan(0);
