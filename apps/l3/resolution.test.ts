@@ -186,7 +186,7 @@ describe("what switches are told", () => {
     looks.mockClear();
     h.clock.advance(10_000);
     expect(looks.mock.calls, "nothing is believed any more").toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   it("after the start what is heard is told to whoever may have asked, and that is looked at once a second", async () => {
     const holder = await port("hv2", far, anything);
