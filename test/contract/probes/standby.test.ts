@@ -66,12 +66,13 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     expect(await twin.reaches(a.ip, { timeoutMs: 300 })).toBe(false);
     await cloud.update("standby", made.id, { speaks: true });
     await cloud.synced();
-    const capture = await a.vm.tcpdump("icmp[icmptype] == icmp-echo");
+    // It asked for a's MAC while it might not speak: it asks again when it likes.
     await until("a word of the standby", async () => {
+      const capture = await a.vm.tcpdump("icmp[icmptype] == icmp-echo");
       await twin.reaches(a.ip, { timeoutMs: 300 });
-      return heardOf(a.vm).then(({ answers }) => answers === 10);
+      return (await capture.stop()).lines.some((l) => l.includes(`${b.ip} > ${a.ip}: ICMP echo request`));
     });
-    expect((await capture.stop()).lines.some((l) => l.includes(`${b.ip} > ${a.ip}: ICMP echo request`))).toBe(true);
+    await until("answers of both", () => heardOf(a.vm).then(({ answers }) => answers === 10));
     expect(await cloud.differences()).toBe("");
     await cloud.remove("standby", made.id);
     await cloud.synced();
