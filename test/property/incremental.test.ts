@@ -52,7 +52,7 @@ describe("incremental equals from scratch", () => {
           await h.close();
         }
       }),
-      { numRuns: nightly ? 2000 : 40 },
+      { numRuns: nightly ? 2000 : 20 },
     );
     expect(flowsSeen, "the histories reach states with ports, policies and routers").toBeGreaterThan(220);
   });
