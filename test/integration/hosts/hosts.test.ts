@@ -261,7 +261,8 @@ test("two thousand ports on one host: each has as many flows as the one before, 
     const each = (at[1] - at[0]) / 500;
     // One more of flood for each thousand ports, at most.
     expect(Math.abs(at[2] - at[1] - each * 1000), `flows of ${each} a port`).toBeLessThanOrEqual(2);
-    expect(each).toBeLessThanOrEqual(26);
+    // Four of them count what it loses, by reason.
+    expect(each).toBeLessThanOrEqual(30);
     const dump = (await many.ofctl(0, "--no-stats", "dump-flows", "br-int")).split("\n").filter((l) => l.includes("cookie="));
     expect(dump).toHaveLength(at[2]);
     expect((await controller.ops("/flows?state=diff&format=text")).text.split("\n").filter((l) => l !== "" && !l.startsWith("# switch"))).toEqual([]);

@@ -200,7 +200,7 @@ describe("what is not neighbour discovery of this link goes nowhere", () => {
       await cloud.update("port", mallory.port.id, back!);
       await cloud.synced();
     }
-  });
+  }, 90_000);
 });
 
 describe("what is arrives on the link, and nowhere else", () => {
