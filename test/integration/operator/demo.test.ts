@@ -89,7 +89,7 @@ describe("npm run demo -- --check", () => {
     expect(code, output).toBe(1);
     const failed = [...output.matchAll(/FAILED (.*?)(?::|$)/gm)].map((match) => match[1]);
     expect(failed, output).toEqual(["outside, both tenants at once", "a floating IP", "a forwarded port", "a gateway's host killed, and no controller"]);
-    expect(output).toMatch(/24 checks held, 4 failed: /);
+    expect(output).toMatch(/27 checks held, 4 failed: /);
     await rm(/^logs: (\/tmp\/axion-demo-logs-\S+)$/m.exec(output)![1]!, { recursive: true });
   }, TIMEOUT_MS);
 });

@@ -129,7 +129,8 @@ test("flows that an audit put right", async () => {
   expect(problem.text).toMatch(/^flows of hv1 were not as they should be at 20.*Z, and were put right: \d+ missing, 0 changed, \d nobody's; of tables /);
   expect(problem.resources.length).toBeGreaterThan(0);
   const { body } = await cloud.controller.ops<{ switch: { last_audit: string; repaired: { missing: number; tables: Record<string, number> } } }>("GET", "/switches/hv1");
-  expect(body.switch.repaired.missing).toBeGreaterThan(0);
+  // An audit may come between the two, and find the flow of nobody alone.
+  expect(Object.keys(body.switch.repaired.tables)).not.toEqual([]);
   expect(Date.parse(body.switch.last_audit)).toBeGreaterThan(0);
 });
 
