@@ -10,7 +10,7 @@ import { createNorthbound } from "../src/northbound/index.ts";
 import type { KvStore } from "../src/store/kv.ts";
 import { openStore } from "../src/store/open.ts";
 import { loadApps } from "./compile.ts";
-import { putHosts, putTenant, type Workload } from "./workload.ts";
+import { putWorkload, type Workload } from "./workload.ts";
 
 export type Api = ReturnType<typeof createNorthbound>;
 type Foresight = NonNullable<Parameters<typeof createNorthbound>[0]["foresight"]>;
@@ -43,17 +43,7 @@ export async function startRunning(w: Workload, appsFolder: string): Promise<Run
   process.once("exit", remove);
   const store = await openStore("level:", { dataDir });
   const model = await Model.open(store, tables);
-  const cause = { requestId: "bench", call: "load" };
-  await model.transact(cause, (tx) => putHosts(tx, w.hosts));
-  const slots: number[] = [];
-  for (let t = 0; t < w.tenants; t++) {
-    // A transaction may run again, so the slot counters are set back first.
-    const before = [...slots];
-    await model.transact(cause, (tx) => {
-      slots.splice(0, slots.length, ...before);
-      putTenant(tx, w, t, slots);
-    });
-  }
+  const slots = await putWorkload(model, w, "load");
   const engine = new Engine({ apps, tables, layout, rows: model.layer, log });
   engine.compileAll(model.generation);
   const loop = new CompilerLoop(model, engine, (error) => {

@@ -7,6 +7,7 @@ import { addressId, addressTable, deviceOwner, networkTable, portTable, type Net
 import { routerInterfaceTable, routerTable } from "../apps/l3/model.ts";
 import { vniPool } from "../apps/overlay/model.ts";
 import { groupTable, policyTable, portGroupsTable, remoteUseId, remoteUseTable, ruleTable, type SecurityGroupRule } from "../apps/security-groups/model.ts";
+import type { Model } from "../src/model/model.ts";
 
 export interface Workload {
   readonly tenants: number;
@@ -97,4 +98,20 @@ export function putTenant(tx: Tx, w: Workload, t: number, slots: number[]): void
 /** Rows straight into a model's tables, for benchmarks that measure only the compiler. */
 export function directTx(put: (table: never, row: Row) => void): Tx {
   return { put } as unknown as Tx;
+}
+
+/** The whole of it, a transaction for the hosts and one a tenant; answers how many ports each host has. `call`: what made it, as flows tell. */
+export async function putWorkload(model: Model, w: Workload, call: string): Promise<number[]> {
+  const cause = { requestId: "bench", call };
+  await model.transact(cause, (tx) => putHosts(tx, w.hosts));
+  const slots: number[] = [];
+  for (let t = 0; t < w.tenants; t++) {
+    // A transaction may run again, so the slot counters are set back first.
+    const before = [...slots];
+    await model.transact(cause, (tx) => {
+      slots.splice(0, slots.length, ...before);
+      putTenant(tx, w, t, slots);
+    });
+  }
+  return slots;
 }

@@ -13,7 +13,7 @@ import { FlowDump } from "../../src/ops/flows/flow-dump.ts";
 import { createOps, type OpsProviders, type OpsServer } from "../../src/ops/server.ts";
 import { openStore } from "../../src/store/open.ts";
 import { loadApps } from "../compile.ts";
-import { hostName, putHosts, putTenant, type Workload } from "../workload.ts";
+import { hostName, putWorkload, type Workload } from "../workload.ts";
 import type { ProbeResult, ReadResult } from "./client.ts";
 
 export interface DumpResult {
@@ -41,16 +41,7 @@ export async function benchDump(w: Workload, atLeast: number, appsFolder: string
   const { apps, tables, layout } = await loadApps(appsFolder);
   const log = pino({ level: "error" }, pino.destination(2));
   const model = await Model.open(await openStore("memory:", { dataDir: "", log }), tables);
-  const cause = { requestId: "bench", call: "POST /v2.0/ports" };
-  await model.transact(cause, (tx) => putHosts(tx, w.hosts));
-  const slots: number[] = [];
-  for (let t = 0; t < w.tenants; t++) {
-    const before = [...slots];
-    await model.transact(cause, (tx) => {
-      slots.splice(0, slots.length, ...before);
-      putTenant(tx, w, t, slots);
-    });
-  }
+  await putWorkload(model, w, "POST /v2.0/ports");
   const engine = new Engine({ apps, tables, layout, rows: model.layer, log });
   engine.compileAll(model.generation);
   const ids: { id: string }[] = [];
