@@ -218,8 +218,11 @@ describe("plans", () => {
     test("a copy that does not keep up is given up, with an error that says so, and the next is made anew", async () => {
       using({ limits: { backlog: { much: 1, most: 3 } } });
       await plan("POST", "/v2.0/networks", { network: {} });
+      // It rests longer than the write takes, after its first step.
+      Object.assign(pace, { slice: 0, rest: 500 });
       const planned = plan("PUT", `/v2.0/ports/${port}`, down);
       const written = await h.call("POST", "/v2.0/networks", { networks: Array.from({ length: 8 }, () => ({ name: "n" })) });
+      Object.assign(pace, { slice: 20, rest: 0 });
       expect(written.status).toBe(201);
       const answer = await planned;
       expect([answer.status, answer.body.NeutronError.message]).toEqual([503, expect.stringContaining("does not keep up")]);
