@@ -479,7 +479,7 @@ export class Engine implements Desired {
 
   // --- reading the result -------------------------------------------------------------------------------------------
 
-  flowsOf(chassis: string): Iterable<OwnedFlow<Run>> {
+  flowsOf(chassis: string): readonly OwnedFlow<Run>[] {
     return this.flows.flowsOf(chassis);
   }
 

@@ -10,8 +10,9 @@ import type { Layout } from "../../pipeline/layout.ts";
 import type { Southbound } from "../../southbound/index.ts";
 import { SeededRandom } from "../../lib/random.ts";
 import { Names } from "./names.ts";
-import { DumpText, type SwitchFlows } from "./print/dump-text.ts";
+import { DumpText } from "./print/dump-text.ts";
 import type { Counts } from "./print/forms.ts";
+import type { SwitchFlows } from "./print/pass.ts";
 import { BadQuery, SwitchSilent } from "../server.ts";
 import { flowLine, type FlowEvent, type FlowQuery, type FlowRecord, type FlowResource, type FlowState } from "./flows.ts";
 

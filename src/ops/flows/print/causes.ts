@@ -41,45 +41,41 @@ export interface CausesParts {
   readonly ownerOf: (flow: Flow) => object;
   readonly provenance: (flow: Flow) => Provenance;
   readonly resource: (of: Provenance["resources"][number]) => FlowResource;
-  readonly kindsOf: (app: string, rule: string) => Kinds;
-  /** Changes with whatever may be behind a flow. */
-  readonly instant: () => string;
-  readonly ruleText: (why: Provenance) => string;
+  readonly ruleOf: (why: Provenance) => RuleText;
   readonly resourceText: (resource: FlowResource) => string;
 }
 
 /** Runs that are kept, resources of all of them, different ones among these, and bytes of their texts. */
-const RUNS = 32_768;
-const NAMED = 131_072;
+const RUNS = 65_536;
+const NAMED = 196_608;
 const RESOURCES = 16_384;
 const BYTES = 4 << 20;
 
 export class Causes {
   private readonly parts: CausesParts;
   private readonly runs = new Map<object, Cause>();
-  private readonly rules = new Map<string, RuleText>();
+  /** By table and id. */
   private readonly resources = new Map<string, Map<string, ResourceText>>();
+  /** Flows of one owner come one after the other, as a rule. */
+  private lastOwner: object | undefined;
+  private last!: Cause;
   private named = 0;
   private kept = 0;
   private bytes = 0;
   /** Since the last switch began. */
   private asked = 0;
   private found = 0;
-  private instant = "";
+  private wasFull = false;
+  private readonly most: number;
 
-  constructor(parts: CausesParts) {
+  /** `most`: runs that are kept, if fewer than usual. */
+  constructor(parts: CausesParts, most = RUNS) {
     this.parts = parts;
-  }
-
-  /** To be called where anything may have changed: after others had their turn. */
-  refresh(): void {
-    const instant = this.parts.instant();
-    if (instant === this.instant) return;
-    this.instant = instant;
-    this.clear();
+    this.most = most;
   }
 
   clear(): void {
+    this.lastOwner = undefined;
     this.runs.clear();
     this.resources.clear();
     this.named = 0;
@@ -89,26 +85,31 @@ export class Causes {
 
   /** The flows of another switch follow. It has many that the last one had; where it has not, what is kept makes room. */
   nextSwitch(): void {
-    if (this.full && this.found * 4 < this.asked) this.clear();
+    if (this.wasFull && this.found * 4 < this.asked) this.clear();
+    this.wasFull = this.full;
     this.asked = 0;
     this.found = 0;
   }
 
   // What comes first stays: who reads in the same order again and again finds nothing where what comes last does.
   private get full(): boolean {
-    return this.runs.size >= RUNS || this.named >= NAMED || this.kept >= RESOURCES || this.bytes >= BYTES;
+    return this.runs.size >= this.most || this.named >= NAMED || this.kept >= RESOURCES || this.bytes >= BYTES;
   }
 
   of(flow: Flow): Cause {
-    this.asked++;
     const owner = this.parts.ownerOf(flow);
-    const known = this.runs.get(owner);
-    if (known !== undefined) {
-      this.found++;
-      return known;
-    }
+    if (owner === this.lastOwner) return this.last;
+    this.asked++;
+    let cause = this.runs.get(owner);
+    if (cause === undefined) cause = this.made(flow, owner);
+    else this.found++;
+    this.lastOwner = owner;
+    return (this.last = cause);
+  }
+
+  private made(flow: Flow, owner: object): Cause {
     const why = this.parts.provenance(flow);
-    const rule = this.rule(why);
+    const rule = this.parts.ruleOf(why);
     let size = rule.head.length;
     const keep = !this.full;
     const resources = why.resources.map((one) => {
@@ -124,25 +125,14 @@ export class Causes {
     return cause;
   }
 
-  private rule(why: Provenance): RuleText {
-    const name = `${why.app}/${why.rule}`;
-    let rule = this.rules.get(name);
-    if (rule === undefined) {
-      rule = { app: why.app, head: Buffer.from(this.parts.ruleText(why)), static: why.static, kinds: this.parts.kindsOf(why.app, why.rule) };
-      this.rules.set(name, rule);
-    }
-    return rule;
-  }
-
   private resource(of: Provenance["resources"][number], keep: boolean): ResourceText {
-    const key = `${of.type} ${of.table}`;
-    let ofType = this.resources.get(key);
-    if (ofType === undefined) this.resources.set(key, (ofType = new Map<string, ResourceText>()));
-    const known = ofType.get(of.id);
+    let ofTable = this.resources.get(of.table);
+    if (ofTable === undefined) this.resources.set(of.table, (ofTable = new Map<string, ResourceText>()));
+    const known = ofTable.get(of.id);
     if (known !== undefined) return known;
     const text: ResourceText = { id: of.id, text: Buffer.from(this.parts.resourceText(this.parts.resource(of))) };
     if (keep) {
-      ofType.set(of.id, text);
+      ofTable.set(of.id, text);
       this.kept++;
       this.bytes += text.text.length;
     }

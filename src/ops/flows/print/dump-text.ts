@@ -2,29 +2,22 @@
 // is not made, so a dump of any size takes as much memory as a small one; and others have their turn every few milliseconds.
 import { FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import type { Flow } from "../../../compiler/desired.ts";
+import type { Provenance } from "../../../compiler/engine.ts";
 import type { FlowQuery, FlowRecord, FlowState } from "../flows.ts";
 import { flowFilter, matchFilter } from "../flows.ts";
-import { Causes, type CausesParts, type Kinds } from "./causes.ts";
-import { jsonForm, roomFor, textForm, type Counts, type Form, type Host } from "./forms.ts";
+import { Causes, type Cause, type CausesParts, type Kinds, type RuleText } from "./causes.ts";
+import { jsonForm, textForm, type Counts, type Form, type Host } from "./forms.ts";
 import type { SlicesOf } from "./holes.ts";
+import { Output } from "./output.ts";
+import { Pass, type SwitchFlows } from "./pass.ts";
 import { PORT_NAME } from "./pieces.ts";
+import { Texts } from "./texts.ts";
 import { learnTemplate, type Template, type Words } from "./templates.ts";
 
-/** What is shown of a switch. */
-export interface SwitchFlows {
-  readonly id: string;
-  /** What it should have, all of it. */
-  readonly flows: Iterable<Flow>;
-  /** How one of them is shown; undefined: it is not. */
-  readonly shown: (flow: Flow) => { readonly state: FlowState; readonly counts: Counts | undefined } | undefined;
-  /** What the switch has in its place. */
-  readonly instead: (flow: Flow) => FlowRecord | undefined;
-  /** What it has besides. */
-  readonly besides: Iterable<FlowRecord>;
-}
-
-export interface DumpTextParts extends Omit<CausesParts, "kindsOf" | "ruleText" | "resourceText"> {
+export interface DumpTextParts extends Omit<CausesParts, "ruleOf" | "resourceText"> {
   readonly switches: (query: FlowQuery) => AsyncIterable<SwitchFlows>;
+  /** Changes with whatever may be behind a flow. */
+  readonly instant: () => string;
   readonly tableName: (number: number) => string;
   /** Names of a switch's ports. */
   readonly ports: (id: string) => ReadonlyMap<number, string>;
@@ -42,9 +35,9 @@ export interface DumpTextParts extends Omit<CausesParts, "kindsOf" | "ruleText" 
 /** Bytes that are handed out at once, and how long one turn lasts. */
 const CHUNK = 128 << 10;
 const SLICE_MS = 4;
-/** The clock is looked at after so much work; a flow by a template is 1. */
-const WORK = 200;
-const LONG_WAY = 15;
+/** Runs whose causes are kept by a dump that is read beside another. */
+const RUNS_BESIDE = 4_096;
+/** Work that it is to learn a template; to write a flow by one is 1. */
 const LEARNING = 500;
 /** Kinds of flows, of a rule in one table and in all; those beyond are written the long way, as are the first few of each kind. */
 const OF_RULE = 64;
@@ -59,11 +52,15 @@ export class DumpText {
   byRecord = 0;
   private readonly parts: DumpTextParts;
   private readonly kinds = new Map<string, Kinds>();
+  /** Of each form, by app and rule. */
+  private readonly rules = new Map<number, Map<string, Map<string, RuleText>>>();
   private learned = 0;
-  /** Work that went into it since it was counted. */
-  private learning = 0;
-  /** Slabs as words. */
+  /** Whether a dump is being read that keeps what it wrote. */
+  private keeping = false;
+  /** Slabs as words; flows of one come one after the other, as a rule. */
   private readonly words = new WeakMap<Buffer, Int32Array>();
+  private last: { readonly slab: Buffer; readonly words: Int32Array } | undefined;
+  private readonly forms = { text: textForm, named: jsonForm(true), raw: jsonForm(false) };
 
   constructor(parts: DumpTextParts) {
     this.parts = parts;
@@ -72,116 +69,63 @@ export class DumpText {
   /** Each part is good until the next is asked for. */
   async *bytes(query: FlowQuery, format: "json" | "text"): AsyncGenerator<Uint8Array> {
     const { parts } = this;
-    const form = format === "text" ? textForm : jsonForm(query.raw !== true);
-    const { ruleText, resourceText } = form;
-    const { ownerOf, provenance, resource, instant } = parts;
-    const causes = new Causes({ ownerOf, provenance, resource, instant, ruleText, resourceText, kindsOf: (app, rule) => this.kindsOf(app, rule) });
+    const form = this.forms[format === "text" ? "text" : query.raw === true ? "raw" : "named"];
+    const { ownerOf, provenance, resource } = parts;
+    // One dump at a time keeps much.
+    const first = !this.keeping;
+    this.keeping = true;
+    const causes = new Causes({ ownerOf, provenance, resource, resourceText: form.resourceText, ruleOf: (why) => this.ruleOf(form, why) }, first ? undefined : RUNS_BESIDE);
+    const texts = first ? new Texts() : undefined;
+    let instant = "";
+    const refresh = (): void => {
+      const now = parts.instant();
+      if (now === instant) return;
+      instant = now;
+      causes.clear();
+      texts?.clear();
+    };
     const keep = flowFilter(query);
     const hasMatch = query.match === undefined ? undefined : matchFilter(query.match);
-    const buffer = Buffer.allocUnsafeSlow(CHUNK);
-    let at = 0;
+    const out = new Output(CHUNK);
+    out.put(form.begin);
     let any = false;
-    let work = 0;
     let until = parts.now() + SLICE_MS;
-    /** What is longer than there is room for comes in several parts. */
-    const rest: Uint8Array[] = [form.begin];
-    const put = (text: string): void => void rest.push(Buffer.from(text));
-    function* flush(everything: boolean): Generator<Uint8Array> {
-      for (let next = rest.shift(); next !== undefined; next = rest.shift()) {
-        for (let from = 0; from < next.length; ) {
-          const part = Math.min(buffer.length - at, next.length - from);
-          buffer.set(from === 0 && part === next.length ? next : next.subarray(from, from + part), at);
-          at += part;
-          from += part;
-          if (at < buffer.length) continue;
-          yield buffer;
-          at = 0;
+    try {
+      for await (const one of parts.switches(query)) {
+        const { id } = one;
+        refresh();
+        causes.nextSwitch();
+        texts?.nextSwitch();
+        const names = parts.ports(id);
+        const pass: Pass = new Pass(one, any, {
+          query, form, causes, texts, out, keep,
+          host: this.host(id, names, form),
+          inTable: (number) => parts.tableName(number) === query.table || String(number) === query.table,
+          matches: hasMatch && ((flow) => hasMatch(parts.matchOf(flow))),
+          templateOf: (flow, cause, of) => this.templateOf(flow, cause, of),
+          record: (flow, state, counts) => parts.record(id, flow, state, counts),
+          named: (record) => parts.named(record, names),
+        });
+        for (let stop = pass.run(); stop !== "end"; stop = pass.run()) {
+          if (stop === "full") yield* out.parts();
+          else {
+            pass.work = 0;
+            if (parts.now() < until) continue;
+            await new Promise((done) => setImmediate(done));
+            until = parts.now() + SLICE_MS;
+          }
+          // Others had a turn, or may have had.
+          refresh();
         }
+        any = pass.any;
+        this.byTemplate += pass.byTemplate;
+        this.byRecord += pass.byRecord;
       }
-      if (everything && at > 0) {
-        yield buffer.subarray(0, at);
-        at = 0;
-      }
-      causes.refresh();
+      out.put(form.end);
+      yield* out.parts();
+    } finally {
+      if (first) this.keeping = false;
     }
-    const others = async (): Promise<void> => {
-      work = 0;
-      this.learning = 0;
-      if (parts.now() < until) return;
-      await new Promise((done) => setImmediate(done));
-      until = parts.now() + SLICE_MS;
-      causes.refresh();
-    };
-    const separator = (): void => {
-      if (any) rest.push(form.between);
-      any = true;
-    };
-    for await (const { id, flows, shown, instead, besides } of parts.switches(query)) {
-      causes.refresh();
-      causes.nextSwitch();
-      const names = parts.ports(id);
-      const host = this.host(id, names, form);
-      let first = true;
-      const begin = (): void => {
-        if (first) put(form.switchText(id));
-        first = false;
-      };
-      const record = (one: FlowRecord): void => {
-        begin();
-        separator();
-        put(form.recordText(form.named ? parts.named(one, names) : one));
-        work += LONG_WAY;
-      };
-      for (const flow of flows) {
-        if (query.table === undefined || this.inTable(flow.table, query.table)) {
-          const how = shown(flow);
-          if (how !== undefined && kept(query, how.state)) {
-            work++;
-            const cause = causes.of(flow);
-            if ((query.app === undefined || query.app === cause.rule.app) && (query.resource === undefined || cause.resources.some((one) => one.id === query.resource)) && (hasMatch?.(parts.matchOf(flow)) ?? true)) {
-              if (first) {
-                begin();
-                yield* flush(false);
-              }
-              const template = host === undefined ? undefined : this.templateOf(flow, cause.rule.kinds, cause.rule.app);
-              const room = template === undefined ? Infinity : roomFor(host!, flow, cause, template);
-              if (room > buffer.length - at && room <= buffer.length) yield* flush(true);
-              if (room <= buffer.length - at) {
-                if (any) {
-                  buffer.set(form.between, at);
-                  at += form.between.length;
-                }
-                any = true;
-                this.byTemplate++;
-                at = form.write(buffer, at, host!, flow, cause, template!, how.state, how.counts);
-              } else {
-                this.byRecord++;
-                record(parts.record(id, flow, how.state, how.counts));
-                yield* flush(false);
-              }
-            }
-          }
-          const other = instead(flow);
-          if (other !== undefined && keep(other)) {
-            record(other);
-            yield* flush(false);
-          }
-        } else work += 0.1;
-        if (work + this.learning >= WORK) await others();
-      }
-      for (const one of besides) {
-        if (!keep(one)) continue;
-        record(one);
-        yield* flush(false);
-        if (work >= WORK) await others();
-      }
-    }
-    rest.push(form.end);
-    yield* flush(true);
-  }
-
-  private inTable(number: number, table: string): boolean {
-    return this.parts.tableName(number) === table || String(number) === table;
   }
 
   /** Undefined: its ports have names of no sensible length. */
@@ -202,7 +146,19 @@ export class DumpText {
     return kinds;
   }
 
-  private templateOf(flow: Flow, kinds: Kinds, app: string): Template | undefined {
+  /** A rule's text, and what is known of its flows: they stay from dump to dump. */
+  private ruleOf(form: Form, why: Provenance): RuleText {
+    const { app, rule } = why;
+    let ofForm = this.rules.get(form.number);
+    if (ofForm === undefined) this.rules.set(form.number, (ofForm = new Map<string, Map<string, RuleText>>()));
+    let ofApp = ofForm.get(app);
+    if (ofApp === undefined) ofForm.set(app, (ofApp = new Map<string, RuleText>()));
+    let text = ofApp.get(rule);
+    if (text === undefined) ofApp.set(rule, (text = { app, head: Buffer.from(form.ruleText(why)), static: why.static, kinds: this.kindsOf(app, rule) }));
+    return text;
+  }
+
+  private templateOf(flow: Flow, { rule: { kinds, app } }: Cause, pass: Pass): Template | undefined {
     const { slab, off, len } = flow;
     const from = FLOW_MOD_MATCH_OFFSET;
     const templates = (kinds.templates[flow.table] ??= []);
@@ -215,7 +171,7 @@ export class DumpText {
     if (++kinds.missed < BEFORE_LEARNING || kinds.failed >= FAILED || templates.length >= OF_RULE || this.learned >= IN_ALL) return undefined;
     kinds.missed = 0;
     this.learned++;
-    this.learning += LEARNING;
+    pass.work += LEARNING;
     const bytes = Buffer.from(slab.subarray(off, off + len));
     const { parts } = this;
     const template = learnTemplate(bytes, from, (one, ports) => parts.words(one, app, ports), parts.slicesOf(app), parts.random);
@@ -225,8 +181,10 @@ export class DumpText {
   }
 
   private wordsOf(slab: Buffer): Int32Array {
+    if (this.last?.slab === slab) return this.last.words;
     let words = this.words.get(slab);
     if (words === undefined) this.words.set(slab, (words = new Int32Array(slab.buffer, slab.byteOffset, slab.length >> 2)));
+    this.last = { slab, words };
     return words;
   }
 }
@@ -235,9 +193,4 @@ function isOne({ mask, is }: Template, words: Int32Array, first: number, count: 
   if (mask.length !== count) return false;
   for (let i = 0; i < count; i++) if ((words[first + i]! & mask[i]!) !== is[i]) return false;
   return true;
-}
-
-/** The same as flowFilter has it, of what should be there. */
-function kept({ state }: FlowQuery, is: FlowState): boolean {
-  return state === "installed" ? is === "installed" : state !== "diff" || is !== "installed";
 }

@@ -3,9 +3,9 @@
 import type { Flow } from "../../../compiler/desired.ts";
 import type { Provenance } from "../../../compiler/engine.ts";
 import { flowText, oneLine, type FlowRecord, type FlowResource, type FlowState } from "../flows.ts";
-import type { Cause } from "./causes.ts";
-import { writeBytes, writeDecimal, writeHex, writeHex8, writePiece, type Piece, type PortNames } from "./pieces.ts";
-import type { Template } from "./templates.ts";
+import type { Cause, RuleText } from "./causes.ts";
+import { joined, place, textPiece, writeBytes, writePieces, type Piece, type PortNames } from "./pieces.ts";
+import type { Script, Template } from "./templates.ts";
 
 export type Counts = Required<Pick<FlowRecord, "packet_count" | "byte_count" | "duration_s">> & Pick<FlowRecord, "packets_per_s" | "bytes_per_s">;
 
@@ -18,6 +18,8 @@ export interface Host {
 }
 
 export interface Form {
+  /** Each has one of its own, from 0 on. */
+  readonly number: number;
   /** Before everything, between flows, and after everything. */
   readonly begin: Uint8Array;
   readonly between: Uint8Array;
@@ -30,92 +32,87 @@ export interface Form {
   /** Before the first flow of a switch. */
   readonly switchText: (id: string) => string;
   readonly recordText: (record: FlowRecord) => string;
-  /** Writes one; there are `roomFor` bytes from `at`. Returns the offset after it. */
-  readonly write: (to: Buffer, at: number, host: Host, flow: Flow, cause: Cause, template: Template, state: FlowState, counts: Counts | undefined) => number;
+  readonly scriptOf: (template: Template, rule: RuleText) => Script;
+  /** Writes one, after what flows of its table begin with; there are `roomFor` bytes from `at`. Returns the offset after it. */
+  readonly write: (to: Buffer, at: number, host: Host, flow: Flow, cause: Cause, script: Script, state: FlowState, counts: Counts | undefined) => number;
 }
 
 /** Bytes of all but causes and words. */
 const REST = 512;
 export const roomFor = (host: Host, flow: Flow, cause: Cause, template: Template): number => REST + host.tables[flow.table]!.length + cause.size + template.most;
 
+/** How a form writes flows of a template, made once. */
+export const scriptFor = (form: Form, template: Template, rule: RuleText): Script => (template.scripts[form.number] ??= form.scriptOf(template, rule).map(joined));
+
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 const NOTHING = bytes("");
+const text = (of: string): Piece => textPiece(bytes(of));
 
-function writeAll(to: Buffer, from: number, pieces: readonly Piece[], slab: Buffer, off: number, ports: PortNames): number {
-  let at = from;
-  for (let i = 0; i < pieces.length; i++) at = writePiece(to, at, pieces[i]!, slab, off, ports);
-  return at;
-}
-
-function writeCookie(to: Buffer, at: number, { cookieHi, cookieLo }: Flow): number {
-  return cookieHi === 0 ? writeHex(to, at, cookieLo) : writeHex8(to, writeHex(to, at, cookieHi), cookieLo);
-}
+// Of an OFPT_FLOW_MOD, before its match: OpenFlow 1.3.5, section 7.3.4.1.
+const COOKIE = place("hex64", 8, 8);
+const TABLE = place("decimal", 24, 1);
+const PRIORITY = place("decimal", 30, 2);
 
 const STATES: readonly FlowState[] = ["installed", "desired", "missing", "foreign", "quarantined", "learned"];
-const byState = (text: (state: FlowState) => string): Readonly<Record<FlowState, Uint8Array>> => Object.fromEntries(STATES.map((state) => [state, bytes(text(state))])) as Record<FlowState, Uint8Array>;
+const byState = (of: (state: FlowState) => string): Readonly<Record<FlowState, Uint8Array>> => Object.fromEntries(STATES.map((state) => [state, bytes(of(state))])) as Record<FlowState, Uint8Array>;
 
-const json = {
-  match: bytes(',"match":"'), actions: bytes('","actions":"'), cookie: bytes('","cookie":"0x'), comma: bytes(","), static: bytes('],"static":true'), notStatic: bytes("]"),
-  state: byState((state) => `,"state":"${state}"`), matchNamed: bytes(',"match_named":"'), actionsNamed: bytes('","actions_named":"'), end: bytes('"}'), endRaw: bytes("}"),
-};
+const comma = bytes(",");
+const always = byState((state) => `],"static":true,"state":"${state}"`);
+const because = byState((state) => `],"state":"${state}"`);
 
 export function jsonForm(named: boolean): Form {
   return {
-    begin: bytes('{"flows":['), between: json.comma, end: bytes("]}"), named,
+    number: named ? 0 : 1, begin: bytes('{"flows":['), between: comma, end: bytes("]}"), named,
     ruleText: ({ app, rule, about }) => `","app":${JSON.stringify(app)},"rule":${JSON.stringify(rule)},"about":${JSON.stringify(about)},"resources":[`,
     resourceText: (resource) => JSON.stringify(resource),
     tableText: (host, number, name) => `{"switch":${JSON.stringify(host)},"table_id":${number},"table":${JSON.stringify(name)},"priority":`,
     switchText: () => "",
     recordText: (record) => JSON.stringify(record),
-    write: (to, from, host, flow, { rule, resources }, { pieces }, state, counts) => {
-      const { slab, off, table } = flow;
-      const { ports } = host;
-      let at = writeDecimal(to, writeBytes(to, from, host.tables[table]!), flow.priority);
-      at = writeAll(to, writeBytes(to, at, json.match), pieces[0], slab, off, ports);
-      at = writeAll(to, writeBytes(to, at, json.actions), pieces[1], slab, off, ports);
-      at = writeBytes(to, writeCookie(to, writeBytes(to, at, json.cookie), flow), rule.head);
+    scriptOf: ({ pieces: [match, actions, matchNamed, actionsNamed] }, { head }) => [
+      [PRIORITY, text(',"match":"'), ...match, text('","actions":"'), ...actions, text('","cookie":"'), COOKIE, textPiece(head)],
+      named ? [text(',"match_named":"'), ...matchNamed, text('","actions_named":"'), ...actionsNamed, text('"}')] : [text("}")],
+    ],
+    write: (to, from, { ports }, flow, { rule, resources }, script, state, counts) => {
+      const { slab, off } = flow;
+      let at = writePieces(to, from, script[0]!, slab, off, ports);
       for (let i = 0; i < resources.length; i++) {
-        if (i > 0) at = writeBytes(to, at, json.comma);
+        if (i > 0) to[at++] = COMMA;
         at = writeBytes(to, at, resources[i]!.text);
       }
-      at = writeBytes(to, writeBytes(to, at, rule.static ? json.static : json.notStatic), json.state[state]);
+      at = writeBytes(to, at, (rule.static ? always : because)[state]);
       if (counts !== undefined) {
-        at = writeBytes(to, at, json.comma);
+        to[at++] = COMMA;
         at += to.write(JSON.stringify(counts).slice(1, -1), at, "latin1");
       }
-      if (!named) return writeBytes(to, at, json.endRaw);
-      at = writeAll(to, writeBytes(to, at, json.matchNamed), pieces[2], slab, off, ports);
-      at = writeAll(to, writeBytes(to, at, json.actionsNamed), pieces[3], slab, off, ports);
-      return writeBytes(to, at, json.end);
+      return writePieces(to, at, script[1]!, slab, off, ports);
     },
   };
 }
 
-const line = {
-  state: byState((state) => (state === "installed" ? "" : ` [${state}]`)), cookie: bytes("\n cookie=0x"), table: bytes(", table="), priority: bytes(", priority="),
-  comma: bytes(","), actions: bytes(" actions="), drop: bytes("drop"), newline: bytes("\n"),
-};
+const COMMA = 0x2c;
+const stateWords = byState((state) => (state === "installed" ? "" : ` [${state}]`));
 
 export const textForm: Form = {
-  begin: NOTHING, between: NOTHING, end: NOTHING, named: false,
+  number: 2, begin: NOTHING, between: NOTHING, end: NOTHING, named: false,
   ruleText: ({ app, rule, static: always }) => oneLine(`# ${app}/${rule}${always ? " [static]" : ""}`),
   resourceText: (r) => oneLine(` ${r.type}:${r.id}${r.call === undefined ? "" : ` (${r.call}${r.generation === undefined ? "" : ` @${r.generation}`})`}`),
-  tableText: (_, number) => String(number),
+  tableText: () => "",
   switchText: (id) => oneLine(`# switch ${id}`) + "\n",
   recordText: flowText,
-  write: (to, from, host, flow, { rule, resources }, { pieces }, state, counts) => {
-    const { slab, off, table } = flow;
-    const { ports } = host;
-    let at = writeBytes(to, writeBytes(to, from, rule.head), line.state[state]);
+  scriptOf: ({ pieces: [match, actions] }) => {
+    const [cookie, table] = [[text("\n cookie="), COOKIE], [text(", table="), TABLE]];
+    const rest = [text(", priority="), PRIORITY, ...(match.length > 0 ? [text(","), ...match] : []), text(" actions="), ...(actions.length > 0 ? actions : [text("drop")]), text("\n")];
+    return [[...cookie, ...table, ...rest], cookie, table, rest];
+  },
+  write: (to, from, { ports }, flow, { rule, resources }, script, state, counts) => {
+    const { slab, off } = flow;
+    let at = writeBytes(to, writeBytes(to, from, rule.head), stateWords[state]);
     for (let i = 0; i < resources.length; i++) at = writeBytes(to, at, resources[i]!.text);
-    at = writeCookie(to, writeBytes(to, at, line.cookie), flow);
-    if (counts !== undefined) at += to.write(`, duration=${counts.duration_s}s`, at, "latin1");
-    at = writeBytes(to, writeBytes(to, at, line.table), host.tables[table]!);
-    if (counts !== undefined) at += to.write(`, n_packets=${counts.packet_count}, n_bytes=${counts.byte_count}`, at, "latin1");
-    at = writeDecimal(to, writeBytes(to, at, line.priority), flow.priority);
-    if (pieces[0].length > 0) at = writeAll(to, writeBytes(to, at, line.comma), pieces[0], slab, off, ports);
-    at = writeBytes(to, at, line.actions);
-    at = pieces[1].length > 0 ? writeAll(to, at, pieces[1], slab, off, ports) : writeBytes(to, at, line.drop);
-    return writeBytes(to, at, line.newline);
+    if (counts === undefined) return writePieces(to, at, script[0]!, slab, off, ports);
+    at = writePieces(to, at, script[1]!, slab, off, ports);
+    at += to.write(`, duration=${counts.duration_s}s`, at, "latin1");
+    at = writePieces(to, at, script[2]!, slab, off, ports);
+    at += to.write(`, n_packets=${counts.packet_count}, n_bytes=${counts.byte_count}`, at, "latin1");
+    return writePieces(to, at, script[3]!, slab, off, ports);
   },
 };

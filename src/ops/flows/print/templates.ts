@@ -2,7 +2,7 @@
 // and writing what varies. How matches and actions are written is known to node-openflow and to Names alone: a template is learned from what they write,
 // and one that does not come out as they write other values as well is none.
 import { holesOf, type Hole, type SlicesOf } from "./holes.ts";
-import { mostOf, writePiece, type Kind, type Piece, type Place, type PortNames } from "./pieces.ts";
+import { mostOf, place, textPiece, writePieces, type Kind, type Piece, type PortNames } from "./pieces.ts";
 
 /** Match and actions, as ovs-ofctl has them and with names; the latter in JSON, where it needs escapes. */
 export type Words = readonly [match: string, actions: string, matchNamed: string, actionsNamed: string];
@@ -19,7 +19,14 @@ export interface Template {
   readonly is: Int32Array;
   /** Bytes that the words come to at most, all of them. */
   readonly most: number;
+  /** The name of a port is in it, which is another on another switch. */
+  readonly ports: boolean;
+  /** How flows of it are written in a form, by number of the form, once one was. */
+  readonly scripts: (Script | undefined)[];
 }
+
+/** What a form writes of a flow by itself, without what is put between. */
+export type Script = readonly (readonly Piece[])[];
 
 /** Values that are tried: each comes out as it is written the long way, or the template is none. */
 const TRIALS = 10;
@@ -47,7 +54,7 @@ function templateOf(flow: Buffer, from: number, holes: readonly Hole[], pieces: 
   for (let i = 0; i < is.length; i++) is[i] = is[i]! & mask[i]!;
   let most = 0;
   for (const those of pieces) for (const piece of those) most += mostOf(piece);
-  return { pieces, mask, is, most };
+  return { pieces, mask, is, most, ports: pieces.some((those) => those.some(({ kind }) => kind === "port")), scripts: [] };
 }
 
 function fit(flow: Buffer, holes: readonly Hole[], wordsOf: WordsOf, random: () => number): Pieces | undefined {
@@ -90,14 +97,14 @@ function fill(flow: Buffer, { at, bytes, free, slices }: Hole, of: (i: number) =
 
 interface Token {
   readonly text: string;
-  readonly place: Place;
+  readonly piece: Piece;
 }
 
 /** How a hole's value may be written. */
 function tokensOf({ kind, at, bytes, slices }: Hole, flow: Buffer, ports: Map<number, string>): Token[] {
-  const token = (as: Kind, first = at, length = bytes, shift = 0, bits = 32): Token => {
-    const place: Place = { kind: as, at: first, bytes: length, shift, mask: bits === 32 ? 0xffffffff : 2 ** bits - 1 };
-    return { text: textOf([place], flow, NO_NAMES), place };
+  const token = (as: Exclude<Kind, "text">, first = at, length = bytes, shift = 0, bits = 32): Token => {
+    const piece = place(as, first, length, shift, bits);
+    return { text: textOf([piece], flow, NO_NAMES), piece };
   };
   switch (kind) {
     case "mac":
@@ -112,7 +119,7 @@ function tokensOf({ kind, at, bytes, slices }: Hole, flow: Buffer, ports: Map<nu
       const number = token("decimal");
       const name = `${PORT_MARK}${number.text}`;
       ports.set(Number(number.text), name);
-      return [{ text: name, place: { ...number.place, kind: "port" } }, number];
+      return [{ text: name, piece: { ...number.piece, kind: "port" } }, number];
     }
     case "number":
       return [token("hex"), token("decimal"), ...slices.flatMap(({ shift, bits }) => [token("hex", at, bytes, shift, bits), token("decimal", at, bytes, shift, bits)]), ...(bytes === 4 ? [token("ipv4")] : [])];
@@ -135,14 +142,14 @@ function cut(text: string, tokens: readonly Token[]): Piece[] {
   const out: Piece[] = [];
   let from = 0;
   const constant = (end: number): void => {
-    if (end > from) out.push(Buffer.from(text.slice(from, end)));
+    if (end > from) out.push(textPiece(Buffer.from(text.slice(from, end))));
   };
   for (let at = 0; at < text.length; ) {
     const token = at > 0 && INSIDE.test(text[at - 1]!) ? undefined : tokens.find((one) => text.startsWith(one.text, at) && !AFTER.test(text[at + one.text.length] ?? ""));
     if (token === undefined) at++;
     else {
       constant(at);
-      out.push(token.place);
+      out.push(token.piece);
       from = at += token.text.length;
     }
   }
@@ -155,7 +162,7 @@ function zeroes(pieces: Piece[], text: string, flow: Buffer): void {
   let at = 0;
   pieces.forEach((piece, i) => {
     const is = textOf([piece], flow, NO_NAMES);
-    if (!(piece instanceof Uint8Array) && piece.kind === "hex" && is === "0x0" && !text.startsWith(is, at) && text[at] === "0") {
+    if (piece.kind === "hex" && is === "0x0" && !text.startsWith(is, at) && text[at] === "0") {
       pieces[i] = { ...piece, kind: "hash" };
       at++;
     } else at += is.length;
@@ -171,7 +178,5 @@ function textOf(pieces: readonly Piece[], flow: Buffer, names: ReadonlyMap<numbe
       return name === undefined ? undefined : Buffer.from(name);
     },
   };
-  let at = 0;
-  for (const piece of pieces) at = writePiece(scratch, at, piece, flow, 0, ports);
-  return scratch.toString("utf8", 0, at);
+  return scratch.toString("utf8", 0, writePieces(scratch, 0, pieces, flow, 0, ports));
 }
