@@ -2,6 +2,7 @@
 // counted; one that is not repeated is forgotten after a while. And what was taken over: sessions that came second and were let in,
 // because the first no longer answered. Bounded per chassis and in all.
 import type { Logger } from "pino";
+import { placeOf } from "./identity.ts";
 
 /** As in GET /switches. */
 export interface RefusedClaim {
@@ -60,7 +61,7 @@ export class RefusedClaims {
   refuse(chassis: string, what: RefusedClaim["what"], address: string, reason: string): void {
     const now = this.now();
     const all = this.kept.get(chassis) ?? new Map<string, Kept>();
-    const key = `${what} ${address}`;
+    const key = `${what} ${placeOf(address)}`;
     const before = all.get(key);
     if (before !== undefined && now - before.last < KEPT_MS) {
       before.count++;
@@ -95,7 +96,7 @@ export class RefusedClaims {
 
   /** It is who it says now: what was refused before is over. */
   accepted(chassis: string, what: RefusedClaim["what"], address: string): void {
-    this.kept.get(chassis)?.delete(`${what} ${address}`);
+    this.kept.get(chassis)?.delete(`${what} ${placeOf(address)}`);
   }
 
   forget(chassis: string): void {

@@ -117,3 +117,47 @@ test("a host with as many ports as its database may have rows for is followed, a
   expect(problems(w)).toHaveLength(2);
   for (const text of problems(w)) expect(text).toMatch(/has a database that is larger than is followed \(32768 rows, .*limit database/);
 });
+
+test("a database that never names its host is closed after a while, and is told; one that does stays", async () => {
+  const w = await World.start({ config: { unnamedMs: 500 } });
+  cleanup.push(() => w.stop());
+  const named = await host(w, "127.0.0.1", database("named", 3));
+  await eventually("the host", () => connected(w, "named"));
+  const since = performance.now();
+  const unnamed = await Promise.all([JSON.stringify({}), JSON.stringify({ Open_vSwitch: { [uuidOf(1)]: { initial: { external_ids: map({ "axion-encap-ip": "192.0.2.7" }) } } } })].map((tables) => host(w, "127.0.2.1", tables)));
+  await eventually("the end of both", () => unnamed.every((socket) => socket.destroyed));
+  expect(performance.now() - since).toBeGreaterThan(400);
+  expect(problems(w)).toEqual([expect.stringMatching(/^127\.0\.2\.1 has been connected for 0.5 s with a database that names no host.*limit unnamed, 2 times/)]);
+  expect(w.lines("warn", "names no host")).toHaveLength(1);
+  expect(named.destroyed).toBe(false);
+});
+
+test("many databases without a name are a few problems and few lines, whatever each says of itself", async () => {
+  const w = await World.start({});
+  cleanup.push(() => w.stop());
+  const wrong = JSON.stringify({ Open_vSwitch: { [uuidOf(1)]: { initial: { external_ids: map({ "axion-encap-ip": "no address" }) } } } });
+  const rounds = 2, each = 30;
+  for (let round = 0; round < rounds; round++) {
+    const sockets = await Promise.all(Array.from({ length: each }, () => host(w, "127.0.2.1", wrong)));
+    await eventually("all of them", () => w.southbound.problems().some(({ text }) => text.includes(`${each - 16} more databases that name no host are connected`)));
+    for (const socket of sockets) socket.destroy();
+    await eventually("the end of all", () => w.southbound.problems().every(({ kind }) => kind !== "host"));
+  }
+  expect(w.lines("warn", "host is not as it should be").length).toBeLessThanOrEqual(20);
+});
+
+test("a host that says something else of itself again and again is so many lines in a minute", async () => {
+  const ovs = await Ovs.start({ "system-id": "hv1", "axion-encap-ip": "192.0.2.1" });
+  cleanup.push(() => ovs.stop());
+  const w = await World.start({});
+  cleanup.push(() => w.stop());
+  await w.adopt(ovs);
+  for (let n = 0; n < 6; n++) {
+    const wrong = Array.from({ length: 20 }, (_, i) => `wrong${n}-${i}`).join(",");
+    await ovs.vsctl("set", "Open_vSwitch", ".", `external_ids:axion-bridge-mappings="${wrong}"`);
+    await eventually("what it says", () => w.southbound.problems().some(({ text }) => text.includes(`wrong${n}-19`)));
+  }
+  const lines = w.lines("warn", "wrong");
+  expect(lines[0]).toMatchObject({ message: "host is not as it should be", fields: { chassis: "hv1" } });
+  expect(lines).toHaveLength(60);
+});

@@ -13,14 +13,14 @@ export interface Identity {
   readonly until?: Date | undefined;
 }
 
-/**
- * Under which name all counts that one peer holds, by however many connections and system-ids: what its certificate names, else its address, of
- * IPv6 the /64, in which anybody has as many as it likes.
- */
-export function holderOf({ address, names }: Identity): string {
-  if (names !== undefined && names.length > 0) return `certificate ${[...names].sort().join(" ")}`;
+/** Under which name all counts that one peer holds, by however many connections and system-ids: what its certificate names, else its place. */
+export const holderOf = ({ address, names }: Identity): string =>
+  names !== undefined && names.length > 0 ? `certificate ${[...names].sort().join(" ")}` : placeOf(address);
+
+/** Where a peer is, in numbers that it cannot choose: its address, of IPv6 the /64, in which anybody has as many as it likes. As people write it: 2001:db8::/64. */
+export function placeOf(address: string): string {
   const ip = parseIp(address.split("%")[0]!);
-  return ip?.family === 6 ? formatIp({ family: 6, value: (ip.value >> 64n) << 64n }) : address;
+  return ip?.family === 6 ? `${formatIp({ family: 6, value: (ip.value >> 64n) << 64n })}/64` : address;
 }
 
 /**

@@ -42,6 +42,7 @@ import { southboundProblems } from "./problems/southbound.ts";
 import { InterfaceProblems } from "./problems/interfaces.ts";
 import { Connections } from "./bounds/connections.ts";
 import { limits } from "./bounds/limits.ts";
+import { Lines } from "./bounds/lines.ts";
 import { shown, Troubles } from "./bounds/troubles.ts";
 import { ByteBudget } from "./bounds/byte-budget.ts";
 import { shareOvsdb } from "./bounds/shared.ts";
@@ -99,7 +100,7 @@ export class Southbound {
     this.slots = new SyncSlots(config.syncLimit ?? SYNC_LIMIT, { clock, ms: limits.syncSlotMs });
     this.troubles = new Troubles(options.log, clock);
     const connections = (port: string): Connections => new Connections({
-      port, perAddress: config.unprovedPerAddress ?? limits.unprovedPerAddress, total: Math.min(limits.unproved, config.maxConnections ?? MAX_CONNECTIONS), troubles: this.troubles,
+      port, perAddress: config.unprovedPerAddress ?? limits.unprovedPerAddress, perPrefix: limits.unprovedPerPrefix, total: Math.min(limits.unproved, config.maxConnections ?? MAX_CONNECTIONS), troubles: this.troubles,
     });
     this.connections = { openflow: connections("OpenFlow"), ovsdb: connections("OVSDB") };
     this.refusals = new RefusedClaims(options.log, () => clock.now());
@@ -120,8 +121,10 @@ export class Southbound {
       unconfirmed: (vif) => this.byChassis.get(vif.chassis)?.flushZone(vif.slot),
       handshakeTimeoutMs: config.handshakeTimeoutMs ?? 10_000,
       probeTimeoutMs: config.probeTimeoutMs ?? PROBE_TIMEOUT_MS,
+      unnamedMs: config.unnamedMs ?? limits.unnamedMs,
       refusals: this.refusals,
       troubles: this.troubles,
+      hostLines: new Lines({ log: options.log, clock, ...limits.noteLines, summary: "lines about hosts that are not as they should be were left out in the last minute" }),
       occupied: (chassis, address) => this.occupied(chassis, address),
       clock,
       random,

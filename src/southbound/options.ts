@@ -43,6 +43,8 @@ export interface SouthboundConfig {
   readonly probeTimeoutMs?: number | undefined;
   /** How long a switch may stay connected without its database, default 60 s. */
   readonly unknownSwitchTimeoutMs?: number | undefined;
+  /** How long a database may stay connected without a system-id, default 60 s. */
+  readonly unnamedMs?: number | undefined;
   /** Switches that are compared at a time, default 16. */
   readonly syncLimit?: number | undefined;
   /** Changed flows that may wait for one switch, default 200 000; beyond, it is compared anew. */

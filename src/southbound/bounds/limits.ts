@@ -6,8 +6,12 @@ const MIB = 1024 * KIB;
 export const limits = {
   /** Connections to one port from one address that are no host's yet; from loopback as well. */
   unprovedPerAddress: 128,
+  /** Likewise from one /64 of IPv6, in which many hosts may be. */
+  unprovedPerPrefix: 512,
   /** Likewise from all addresses. */
   unproved: 2048,
+  /** Until a database that is connected has to name the host it is of. */
+  unnamedMs: 60_000,
 
   /** OpenFlow messages of one switch in a second, and how many at once before that counts. More wait in the switch. */
   messagesPerSecond: 2000,
@@ -67,4 +71,8 @@ export const limits = {
   settingText: 4096,
   /** Lines for what is wrong with one host; more are counted. */
   notes: 20,
+  /** Lines in the log for them in a minute, of one host and of all. */
+  noteLines: { perPeer: 60, total: 600 },
+  /** Databases without a name of which GET /problems says what is wrong with each; more are counted. */
+  unnamedShown: 16,
 } as const;

@@ -3,6 +3,8 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../lib/clock.ts";
 import type { Problem } from "../../lib/problem.ts";
+import { placeOf } from "../identity.ts";
+import { Lines } from "./lines.ts";
 
 export interface Trouble {
   /** Id of its chassis, or its address. */
@@ -25,9 +27,7 @@ interface Kept extends Trouble {
 export const TROUBLE_MS = 60_000;
 const LIMIT = 256;
 /** Lines about one address and port in a minute, and in all. */
-const LINES_A_PEER = 20;
-const LINES = 200;
-const WINDOW_MS = 60_000;
+const LINES = { perPeer: 20, total: 200 };
 const TEXT = 300;
 
 /** What peers say in their own words, fit for a line: without control characters, and not too long. */
@@ -37,21 +37,18 @@ export function shown(text: string, length = TEXT): string {
 }
 
 export class Troubles {
-  private readonly log: Logger;
   private readonly clock: Clock;
   private readonly kept = new Map<string, Kept>();
-  private lines = new Map<string, { written: number; left: number }>();
-  private written = 0;
-  private windowOpen = false;
+  private readonly lines: Lines;
 
   constructor(log: Logger, clock: Clock) {
-    this.log = log;
     this.clock = clock;
+    this.lines = new Lines({ log, clock, ...LINES, summary: "lines about connections that failed were left out in the last minute" });
   }
 
   over(trouble: Trouble): void {
     const now = this.clock.monotonic();
-    const key = `${trouble.who} ${trouble.limit}`;
+    const key = `${placeOf(trouble.who)} ${trouble.limit}`;
     const before = this.kept.get(key);
     if (before !== undefined && now - before.last < TROUBLE_MS) {
       before.count++;
@@ -67,26 +64,10 @@ export class Troubles {
     this.line(trouble.limit, trouble.who, { peer: trouble.who, limit: trouble.limit, reason: trouble.text, ...(before !== undefined && { before: before.count }) }, "peer goes over a limit");
   }
 
-  /** A line about one connection, unless there were many about its address. */
-  line(port: string, address: string, fields: Readonly<Record<string, unknown>>, message: string): void {
-    this.openWindow();
-    const key = `${port} ${address}`;
-    const known = this.lines.get(key);
-    if (known === undefined && this.lines.size < LINES) this.lines.set(key, { written: 1, left: 0 });
-    else if (known === undefined || known.written >= LINES_A_PEER) {
-      if (known !== undefined) known.left++;
-      else this.others.left++;
-      return;
-    } else known.written++;
-    if (++this.written > LINES) {
-      (this.lines.get(key) ?? this.others).left++;
-      return;
-    }
-    this.log.warn(fields, message);
+  /** A line about one connection, unless there were many about its address. `about`: the port, or what sort of line it is. */
+  line(about: string, address: string, fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.lines.write(about, address, fields, message);
   }
-
-  /** Of addresses that there was no room to count by themselves. */
-  private others = { written: 0, left: 0 };
 
   *problems(): Iterable<Problem> {
     this.forgetOld(this.clock.monotonic());
@@ -100,19 +81,5 @@ export class Troubles {
 
   private forgetOld(now: number): void {
     for (const [key, { last }] of this.kept) if (now - last >= TROUBLE_MS) this.kept.delete(key);
-  }
-
-  private openWindow(): void {
-    if (this.windowOpen) return;
-    this.windowOpen = true;
-    this.clock.setTimeout(() => {
-      this.windowOpen = false;
-      const left = [...this.lines].filter(([, l]) => l.left > 0).map(([peer, l]) => `${peer}: ${l.left}`);
-      if (this.others.left > 0) left.push(`others: ${this.others.left}`);
-      this.lines = new Map();
-      this.others = { written: 0, left: 0 };
-      this.written = 0;
-      if (left.length > 0) this.log.warn({ left_out: left.slice(0, LINES_A_PEER), peers: left.length }, "lines about connections that failed were left out in the last minute");
-    }, WINDOW_MS);
   }
 }

@@ -69,3 +69,33 @@ test("a piece that fails takes no other with it", async () => {
     for (const listener of listeners) process.on("uncaughtException", listener);
   }
 });
+
+test("one whose pieces are small does not wait longer than one with a few large ones for as much work", async () => {
+  const clock = new SimulatedClock();
+  const turns = new Turns({ turnMs: 1, share: 1 }, clock);
+  const spent = { small: 0, large: 0 };
+  const take = (owner: keyof typeof spent, ms: number): void => turns.take(owner, () => {
+    clock.advance(ms);
+    spent[owner] += ms;
+    take(owner, ms);
+  });
+  for (let n = 0; n < 100; n++) take("small", 0.05);
+  take("large", 1);
+  for (let n = 0; n < 60; n++) await loopTurn();
+  expect(spent.small).toBeGreaterThan(10);
+  expect(spent.large).toBeGreaterThan(10);
+  expect(spent.large / spent.small).toBeLessThan(2.5);
+});
+
+test("pieces that take no time do not hold the event loop", async () => {
+  const turns = new Turns({ turnMs: 1, share: 1 }, new SimulatedClock());
+  let done = 0;
+  const goOn = (): void => {
+    if (++done < 1000) turns.take("one", goOn);
+  };
+  turns.take("one", goOn);
+  await loopTurn();
+  expect(done).toBeLessThan(100);
+  while (turns.length > 0) await loopTurn();
+  expect(done).toBe(1000);
+});

@@ -1,6 +1,7 @@
 // Whose turn it is to have its messages worked on. Many connections that each do a little in every turn of the event loop would together hold it
 // for long, so each group of peers does a few milliseconds in a turn and no more, and owners take turns in a group: one that has many connections
-// gets no more done than one that has a single one. Peers that are no hosts (yet) also have only a share of the time.
+// gets no more done than one that has a single one. A turn is a time, not a piece: one whose pieces are small does not wait longer for that.
+// Peers that are no hosts (yet) also have only a share of the time.
 import type { Clock } from "../../lib/clock.ts";
 
 type Piece = () => void;
@@ -11,6 +12,11 @@ export interface TurnsOptions {
   /** Part of the time that may be used, at most 1. */
   readonly share: number;
 }
+
+/** Milliseconds of an owner's turn, after which it begins no piece more. */
+const OWNER_MS = 0.5;
+/** Pieces in a turn of the event loop, should they take no time that is seen. */
+const PIECES = 64;
 
 /** One group of peers. */
 export class Turns {
@@ -50,13 +56,21 @@ export class Turns {
     const begun = this.clock.monotonic();
     let ms = 0;
     try {
+      let left = PIECES;
       for (const [owner, pieces] of this.waiting) {
-        this.waiting.delete(owner);
-        const piece = pieces.shift()!;
-        if (pieces.length > 0) this.waiting.set(owner, pieces); // behind the others
-        piece();
-        ms = this.clock.monotonic() - begun;
-        if (ms >= turnMs) break;
+        const before = ms;
+        try {
+          // What a piece adds is taken in the same turn, unless that is over.
+          do {
+            left--;
+            pieces.shift()!();
+            ms = this.clock.monotonic() - begun;
+          } while (pieces.length > 0 && left > 0 && ms < turnMs && ms - before < OWNER_MS);
+        } finally {
+          this.waiting.delete(owner);
+          if (pieces.length > 0) this.waiting.set(owner, pieces); // behind the others
+        }
+        if (ms >= turnMs || left <= 0) break;
       }
     } finally {
       // Planned all the while, so that pieces that go on later plan nothing beside this.

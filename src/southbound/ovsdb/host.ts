@@ -15,6 +15,7 @@ import type { RefusedClaims } from "../claims.ts";
 import { certificateNames, certificateUntil, type Identity } from "../identity.ts";
 import type { Holding } from "../bounds/byte-budget.ts";
 import { limits } from "../bounds/limits.ts";
+import type { Lines } from "../bounds/lines.ts";
 import { peerOf } from "../peer.ts";
 import { shown, type Troubles } from "../bounds/troubles.ts";
 import { CONFIRMED, INSTALLED, monitoredColumns, plan, textOf, type Wanted } from "./adoption.ts";
@@ -43,8 +44,12 @@ export interface HostOptions {
   readonly handshakeTimeoutMs: number;
   /** How long a session that is asked whether it is alive may take. */
   readonly probeTimeoutMs: number;
+  /** How long a database may take to name its host. */
+  readonly unnamedMs: number;
   readonly refusals: RefusedClaims;
   readonly troubles: Troubles;
+  /** For what is wrong with hosts that have a name. */
+  readonly hostLines: Lines;
   readonly clock: Clock;
   readonly random: Random;
   /** What apps observe; undefined: nothing is. */
@@ -77,6 +82,8 @@ const NO_EFFECT_MS = 1000;
 const LONG_MS = 20;
 const SHARE = 4;
 const LONGEST_PAUSE_MS = 1000;
+/** Rows of a database from which on its comparison is made in steps. */
+const MANY_ROWS = 1000;
 /** How often a host whose answer is being read has as long again. */
 const PATIENCE = 5;
 const DPID = /^[0-9a-f]{16}$/;
@@ -108,6 +115,8 @@ export class Host {
   private stopping = false;
   /** While it waits to try again. */
   private cancelRetry: Cancel | undefined;
+  /** Until it has a name. */
+  private cancelUnnamed: Cancel | undefined;
   private readonly backoff: Backoff;
   /** Wishes of rules that the database refused: they wait, all else goes on. */
   private readonly refused: RefusedWishes;
@@ -170,7 +179,7 @@ export class Host {
   }
 
   async run(): Promise<void> {
-    const { clock, handshakeTimeoutMs } = this.inventory.options;
+    const { clock, handshakeTimeoutMs, unnamedMs } = this.inventory.options;
     let cancel: Cancel;
     let patience = PATIENCE;
     const wait = (): void => {
@@ -199,11 +208,19 @@ export class Host {
     this.attached = true;
     this.changed();
     if (!this.session.open) return;
+    this.cancelUnnamed = clock.setTimeout(() => this.unnamed(), unnamedMs);
     this.replica.on("change", () => this.changed());
     this.replica.on("lost", () => {
       // The server dropped the monitor (its schema changed): it has to be followed anew, by a new session.
       if (this.session.open) void this.session.close();
     });
+  }
+
+  /** What is no host's has no place here for long. A host that is about to be set up comes again within seconds. */
+  private unnamed(): void {
+    this.overLimit("unnamed", `has been connected for ${this.inventory.options.unnamedMs / 1000} s with a database that names no host, and is disconnected`,
+      `if ${this.peer} is a host: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME there; otherwise see what speaks OVSDB from it`);
+    void this.session.close();
   }
 
   private get rowCount(): number {
@@ -301,6 +318,7 @@ export class Host {
       installed: (name) => (this.vifsKnown && !this.holdsRows ? this.marked(chassis, name) : undefined),
       confirmed: options.marks?.markFor(chassis),
     });
+    await this.breathe();
     this.unwritten = options.shadow ? operations.map((operation) => textOf([operation]).slice(1, -1)) : [];
     if (operations.length > 0 && !options.shadow) {
       const text = textOf(operations);
@@ -321,11 +339,17 @@ export class Host {
       this.dirty = true; // the switch may have answered; at worst one more comparison
     }
 
+    await this.breathe();
     notes.push(...mappingNotes(this.rows, settings));
     const bridge = this.rows.bridge(settings.bridge);
     this.bridgeMissing = bridge === undefined || bridge.datapath_id !== undefined ? undefined : { since: this.bridgeMissing?.since ?? this.now(), type: bridge.datapath_type };
     if (bridge !== undefined) notes.push(...(await this.report(settings, bridge, root.ovs_version ?? "")));
     this.reportNotes([...notes, ...planned]);
+  }
+
+  /** Others have their turn where a host has so much that each step of its comparison takes milliseconds. */
+  private breathe(): Promise<void> | undefined {
+    return this.rowCount < MANY_ROWS ? undefined : new Promise((resolve) => setImmediate(resolve));
   }
 
   /** A database that does not answer a transaction ends its session: everything else of the host would wait for it. */
@@ -360,6 +384,7 @@ export class Host {
       }
       this.log = this.inventory.options.log.child({ chassis: settings.id, peer: this.peer });
       this.chassis = settings.id;
+      this.cancelUnnamed?.();
       this.room.end();
       this.room = this.openRoom();
       if (!this.room.set(this.rowCount)) return false;
@@ -426,6 +451,7 @@ export class Host {
     });
     const stored = model.view.by(vifTable, "chassis", id);
     const seen = seeVifs(this.rows, bridge, (name) => model.view.get(vifTable, vifId(id, name)));
+    await this.breathe();
     const progress = this.inventory.progress.of(id);
     const chassisDiffers = storedChassis === undefined || !sameChassis(storedChassis, fresh(storedChassis.key));
     if (chassisDiffers || vifsDiffer(stored, seen.plugged)) {
@@ -447,6 +473,7 @@ export class Host {
       if (chassisDiffers || result.removed.length > 0 || result.unconfirmed.length > 0) this.dirty = true;
       if (result.more) this.dirty = true;
     }
+    await this.breathe();
     if (!this.vifsKnown) this.recognise(id, progress);
     if (progress.awaiting.size > 0) void this.inventory.progress.confirmUpTo(id);
     const notes: Note[] = [...interfaceNotes(this.rows, bridge)];
@@ -481,7 +508,7 @@ export class Host {
     for (const note of notes) {
       const text = `${note.about}: ${note.problem}`;
       now.set(text, { ...note, since: this.reported.get(text)?.since ?? this.now() });
-      if (!this.reported.has(text)) this.log.warn(note, "host is not as it should be");
+      if (!this.reported.has(text)) this.noteLine(note);
     }
     this.reported = now;
     this.withoutTunnels = this.settings?.encapIp === "" && !notes.some(({ about }) => about.includes("encap-ip"));
@@ -491,6 +518,7 @@ export class Host {
   private closed(reason: Error | undefined): void {
     this.observer?.end();
     this.room.end();
+    this.cancelUnnamed?.();
     this.cancelRetry?.();
     this.refused.stop();
     if (this.stopping || reason === undefined) return;
@@ -506,12 +534,20 @@ export class Host {
     else this.line(fields, "peer on the OVSDB port left before it had a name");
   }
 
+  /** What it says of itself may change as often as it likes. */
+  private noteLine(note: Note): void {
+    const { troubles, hostLines } = this.inventory.options;
+    const message = "host is not as it should be";
+    if (this.chassis === undefined) troubles.line("notes", this.identity.address, { peer: this.peer, ...note }, message);
+    else hostLines.write("notes", this.chassis, { chassis: this.chassis, peer: this.peer, ...note }, message);
+  }
+
   private line(fields: Readonly<Record<string, unknown>>, message: string): void {
     this.inventory.options.troubles.line("ovsdb", this.identity.address, fields, message);
   }
 
-  private overLimit(limit: string, text: string): void {
+  private overLimit(limit: string, text: string, cure = `see what speaks OVSDB from ${this.peer}, and how large its database is`): void {
     const { chassis } = this;
-    this.inventory.options.troubles.over({ who: chassis ?? this.identity.address, chassis, limit, text, cure: `see what speaks OVSDB from ${this.peer}, and how large its database is` });
+    this.inventory.options.troubles.over({ who: chassis ?? this.identity.address, chassis, limit, text, cure });
   }
 }

@@ -4,6 +4,7 @@ import { vifTable, type App, type Vif } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Cause, Model } from "../../model/model.ts";
+import { limits } from "../bounds/limits.ts";
 import { runHook, serves } from "./vifs.ts";
 
 export type ModelPort = Pick<Model, "transact" | "view" | "generation" | "onCommit">;
@@ -72,7 +73,7 @@ export class InterfaceProgress {
     return this.byChassis.get(vif.chassis)?.marked.has(vif.id) !== this.marks(vif);
   }
 
-  /** The switch of `chassis` confirmed more: notifies the apps of interfaces that became ready, in one transaction. */
+  /** The switch of `chassis` confirmed more: notifies the apps of interfaces that became ready, in a transaction, or several if they are many. */
   async confirmUpTo(chassis: string): Promise<void> {
     const progress = this.byChassis.get(chassis);
     if (progress === undefined || progress.confirming || this.stopping) return;
@@ -89,7 +90,7 @@ export class InterfaceProgress {
     try {
       while (!this.stopping) {
         const generation = confirmed(chassis);
-        const ready = generation === 0 ? [] : [...progress.awaiting.values()].filter((a) => a.generation <= generation);
+        const ready = generation === 0 ? [] : some(progress.awaiting.values(), (a) => a.generation <= generation, limits.interfacesAPiece);
         if (ready.length === 0) return;
         await model.transact(cause(`flows confirmed by ${chassis}`), (tx) => {
           for (const { vif } of ready) if (sameVif(tx.get(vifTable, vif.id), vif)) runHook(tx, apps, "installed", vif, guard);
@@ -131,6 +132,16 @@ export class InterfaceProgress {
 
 const sameVif = (a: Readonly<Vif> | undefined, b: Vif): boolean =>
   a !== undefined && a.iface_id === b.iface_id && a.ofport === b.ofport && a.slot === b.slot;
+
+/** The first for which it holds, `most` of them. */
+function some<T>(all: Iterable<T>, holds: (one: T) => boolean, most: number): T[] {
+  const found: T[] = [];
+  for (const one of all) {
+    if (found.length >= most) break;
+    if (holds(one)) found.push(one);
+  }
+  return found;
+}
 
 let requests = 0;
 export const cause = (call: string): Cause => ({ requestId: `southbound-${++requests}`, call, own: true });

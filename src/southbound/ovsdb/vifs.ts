@@ -25,32 +25,54 @@ export interface SeenVifs {
 
 export const vifId = (chassis: string, interfaceName: string): string => `${chassis}/${interfaceName}`;
 
-/** `stored` decides between two interfaces with the same iface-id: the one that is already known stays. */
+interface Candidate extends Plugged {
+  /** Stored with this iface-id. */
+  readonly known: boolean;
+}
+
+/**
+ * `stored` decides between two interfaces with the same iface-id: the one that is already known stays. A host may have tens of thousands of interfaces: each is
+ * looked at once, and no more are sorted than may be plugged.
+ */
 export function seeVifs(rows: HostRows, bridge: BridgeRow, stored: (interfaceName: string) => Vif | undefined): SeenVifs {
-  const all: Plugged[] = [];
+  const byIfaceId = new Map<string, Candidate>();
+  const lost: Candidate[] = [];
   const tooLong: string[] = [];
+  let known = 0;
   for (const port of rows.portsOf(bridge)) {
-    for (const row of rows.interfacesOf(port)) {
-      const ifaceId = row.external_ids["iface-id"];
-      if (ifaceId === undefined || ifaceId === "" || row.ofport === undefined || row.ofport <= 0) continue;
-      if (ifaceId.length > limits.interfaceText || row.name.length > limits.interfaceText) tooLong.push(row.name);
-      else all.push({ name: row.name, ifaceId, ofport: row.ofport });
+    for (const { name, ofport, external_ids } of rows.interfacesOf(port)) {
+      const ifaceId = external_ids["iface-id"];
+      if (ifaceId === undefined || ifaceId === "" || ofport === undefined || ofport <= 0) continue;
+      if (ifaceId.length > limits.interfaceText || name.length > limits.interfaceText) {
+        tooLong.push(name);
+        continue;
+      }
+      const one: Candidate = { name, ifaceId, ofport, known: stored(name)?.iface_id === ifaceId };
+      const other = byIfaceId.get(ifaceId);
+      if (other !== undefined && !isBefore(one, other)) {
+        lost.push(one);
+        continue;
+      }
+      if (other !== undefined) lost.push(other);
+      known += Number(one.known) - Number(other?.known ?? false);
+      byIfaceId.set(ifaceId, one);
     }
   }
-  const known = (p: Plugged): boolean => stored(p.name)?.iface_id === p.ifaceId;
-  const isKnown = new Set(all.filter(known));
-  all.sort((a, b) => Number(isKnown.has(b)) - Number(isKnown.has(a)) || (a.name < b.name ? -1 : 1));
-  const byIfaceId = new Map<string, Plugged>();
-  const duplicates: { name: string; ifaceId: string; first: string }[] = [];
-  for (const p of all) {
-    const first = byIfaceId.get(p.ifaceId);
-    if (first === undefined) byIfaceId.set(p.ifaceId, p);
-    else duplicates.push({ name: p.name, ifaceId: p.ifaceId, first: first.name });
+  // Those that are known come first: what is plugged stays so, whatever comes after it.
+  let room = limits.interfaces - known;
+  const plugged: Plugged[] = [];
+  for (const { name, ifaceId, ofport, known } of byIfaceId.values()) {
+    if (plugged.length >= limits.interfaces) break;
+    if (known || --room >= 0) plugged.push({ name, ifaceId, ofport });
   }
-  // Those that are known came first: what is plugged stays so, whatever comes after it.
-  const plugged = [...byIfaceId.values()].slice(0, limits.interfaces);
-  return { plugged: plugged.sort((a, b) => (a.name < b.name ? -1 : 1)), duplicates, beyond: byIfaceId.size - plugged.length, tooLong };
+  return {
+    plugged: plugged.sort((a, b) => (a.name < b.name ? -1 : 1)),
+    duplicates: lost.sort((a, b) => (isBefore(a, b) ? -1 : 1)).map(({ name, ifaceId }) => ({ name, ifaceId, first: byIfaceId.get(ifaceId)!.name })),
+    beyond: byIfaceId.size - plugged.length, tooLong,
+  };
 }
+
+const isBefore = (a: Candidate, b: Candidate): boolean => (a.known === b.known ? a.name < b.name : a.known);
 
 /** Whether writeVifs would write anything. */
 export function vifsDiffer(stored: readonly Vif[], plugged: readonly Plugged[]): boolean {

@@ -2,6 +2,7 @@
 import type { Chassis } from "#app";
 import type { Flow } from "../../compiler/desired.ts";
 import type { Problem } from "../../lib/problem.ts";
+import { limits } from "../bounds/limits.ts";
 import type { Refusal, Takeover } from "../claims.ts";
 import { versionOf } from "../info.ts";
 import type { Switch } from "../openflow/switch.ts";
@@ -59,7 +60,7 @@ export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
   }
   yield* oldSwitches(parts);
   yield* certificateProblems(parts);
-  for (const host of parts.hosts) yield* hostProblems(host, parts.now ?? startedAt);
+  yield* allHostProblems(parts);
   yield* takeoverProblems(parts);
   for (const { chassis, what, address, reason, since, count } of parts.refused) {
     yield {
@@ -192,6 +193,22 @@ function disconnected(id: string, target: Switch | undefined, host: Host | undef
   return {
     text: `the database of ${id} is connected, its switch is not: it was told ${host.openflowTarget} for OpenFlow${target === undefined ? ", and has not come since the controller started" : "; it keeps its flows, and gets no changes"}`,
     cure: { text: `see that ${id} reaches this address: --advertise and --openflow of the controller say which it is, a firewall between may drop it; ovs-vsctl show on ${id} says is_connected when it does` },
+  };
+}
+
+/** Of databases without a name a few: anybody can have many. */
+function* allHostProblems({ hosts, startedAt, now = startedAt }: ProblemParts): Iterable<Problem> {
+  let unnamed = 0;
+  let since = now;
+  for (const host of hosts) {
+    if (host.chassis !== undefined || ++unnamed <= limits.unnamedShown) yield* hostProblems(host, now);
+    else if (host.since < since) since = host.since;
+  }
+  if (unnamed <= limits.unnamedShown) return;
+  yield {
+    kind: "host", severity: "warning", since: since.toISOString(), resources: [], switches: [],
+    text: `${unnamed - limits.unnamedShown} more databases that name no host are connected`,
+    cure: { text: "see what connects to the OVSDB port; a host has a name by ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME" },
   };
 }
 
