@@ -1,16 +1,24 @@
 import { defineConfig } from "vitest/config";
 
+/** Of one process, without switches, browsers or child processes to speak of. */
+const UNITS = ["{protocol,src,apps}/**/*.test.ts", "test/property/**/*.test.ts"];
+const NEVER = ["**/node_modules/**", "**/dist/**"];
+
 // Source is run as it stands: the "source" export condition makes the workspaces resolve to their .ts files.
 export default defineConfig({
   resolve: { conditions: ["source"] },
   ssr: { resolve: { conditions: ["source"], externalConditions: ["source"] } },
   test: {
-    include: ["{protocol,src,apps,lab,test,bench}/**/*.test.ts"],
-    exclude: ["**/node_modules/**", "**/dist/**"],
+    exclude: NEVER,
     testTimeout: 30_000,
     hookTimeout: 120_000,
     pool: "forks",
-    // Three files at once on two cores: those that drive real switches wait more than they work.
-    maxWorkers: 3,
+    projects: [
+      // To load the engine anew for each file takes as long as most files' tests: these share what a process has loaded. No module keeps state.
+      // As many at once as there are cores.
+      { extends: true, test: { name: "units", include: UNITS, isolate: false, maxWorkers: 2, sequence: { groupOrder: 0 } } },
+      // Three at once on two cores: those that drive real switches wait more than they work.
+      { extends: true, test: { name: "whole", include: ["{lab,test,bench}/**/*.test.ts"], exclude: [...NEVER, ...UNITS], maxWorkers: 3, sequence: { groupOrder: 1 } } },
+    ],
   },
 });

@@ -23,10 +23,10 @@ if (Number(major) < 20) {
   process.exit(1);
 }
 if (!existsSync(built)) {
-  const compiler = join(folder, "node_modules", "typescript", "bin", "tsc");
+  const compiler = join(folder, "node_modules", "typescript-native", "bin", "tsc");
   if (!existsSync(compiler)) step("installing npm packages", "bash", [join(folder, "scripts", "install-deps.sh"), "npm"]);
   process.stderr.write("axion: building, once ...\n");
-  step("the build", process.execPath, [compiler, "-b", folder]);
+  step("the build", process.execPath, [compiler, "-b", "--noCheck", folder]);
 }
 if (process.argv[2] === "start") {
   // The same process, so that signals need nobody who hands them on. What of scripts/lib.sh's flags counts only at the start of node is in packaging/axion.service.

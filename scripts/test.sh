@@ -17,7 +17,7 @@ trap 'rm -rf "$report"' EXIT
 failed=()
 # Side by side: each is about one core's work.
 node node_modules/eslint/bin/eslint.js . >"$report/lint" 2>&1 & lint=$!
-slowly "checking types and lint" node node_modules/typescript/bin/tsc -b || failed+=(types)
+slowly "checking types and lint" node node_modules/typescript-native/bin/tsc -b || failed+=(types)
 build_console
 slowly "checking types of the console" npm run --silent check -w console || failed+=("types of the console")
 slowly "checking lint" wait "$lint" || failed+=(lint)

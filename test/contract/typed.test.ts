@@ -127,7 +127,7 @@ beforeAll(async () => {
   mkdirSync(folder, { recursive: true });
   for (const [name, body] of Object.entries({ ...wrong, ...right })) writeFileSync(file(name), HEAD + body + "\nvoid [copy, core, other, derivation, each, ipSrc, learned, load, toTable, things, soft, made, scope, base, bad, p];\nexport type Out = Outputs;\n");
   writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.base.json", compilerOptions: { noEmit: true, composite: false, incremental: false, rootDir: "../.." }, include: ["*.ts"] }));
-  const tsc = path.join(root, "node_modules/typescript/bin/tsc");
+  const tsc = path.join(root, "node_modules/typescript-native/bin/tsc");
   const { stdout } = await promisify(execFile)(process.execPath, [tsc, "-p", folder, "--pretty", "false"], { maxBuffer: 1 << 24 }).catch((e: unknown) => e as { stdout: string });
   errors = new Map();
   for (const line of stdout.split("\n")) {

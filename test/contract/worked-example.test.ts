@@ -43,7 +43,7 @@ test("compiles as it stands on the page", { timeout: 120_000 }, async () => {
   expect([...files.keys()]).toEqual(["model", "tables", "rules", "api", "index", "blocking.test"].map((name) => `apps/blocking/${name}.ts`));
   const options = { noEmit: true, composite: false, incremental: false, rootDir: "../.." };
   writeFileSync(path.join(scratch, "tsconfig.json"), JSON.stringify({ extends: "../../tsconfig.base.json", compilerOptions: options, include: ["apps/blocking/*.ts"], exclude: [TEST] }));
-  const tsc = path.join(root, "node_modules/typescript/bin/tsc");
+  const tsc = path.join(root, "node_modules/typescript-native/bin/tsc");
   const { stdout } = await promisify(execFile)(process.execPath, [tsc, "-p", scratch, "--pretty", "false"]).catch((e: unknown) => e as { stdout: string });
   expect(stdout).toBe("");
 });

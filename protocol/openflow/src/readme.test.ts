@@ -28,7 +28,7 @@ test.skipIf(!ovsInstalled)("the controller of the README installs its flow and h
   mkdirSync(join(PACKAGE, "dist"), { recursive: true });
   const directory = mkdtempSync(join(PACKAGE, "dist", "readme-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  await promisify(execFile)(process.execPath, [join(PACKAGE, "../../node_modules/typescript/bin/tsc"), "-p", PACKAGE, "--outDir", directory, "--noCheck", "--composite", "false", "--incremental", "false", "--tsBuildInfoFile", "null", "--declaration", "false", "--sourceMap", "false"]);
+  await promisify(execFile)(process.execPath, [join(PACKAGE, "../../node_modules/typescript-native/bin/tsc"), "-p", PACKAGE, "--outDir", directory, "--noCheck", "--composite", "false", "--incremental", "false", "--tsBuildInfoFile", "null", "--declaration", "false", "--sourceMap", "false"]);
   const port = await freePort();
   const own = script.replace('"node-openflow"', '"./index.js"').replace('"0.0.0.0"', '"127.0.0.1"').replace("6653", String(port));
   expect(own).toContain(`port: ${port}`);

@@ -18,7 +18,7 @@ test.skipIf(!haveOvs)("the script of the README does what it says", async () => 
   mkdirSync(join(PACKAGE, "dist"), { recursive: true });
   const directory = mkdtempSync(join(PACKAGE, "dist", "readme-"));
   onTestFinished(() => { rmSync(directory, { recursive: true, force: true }); });
-  await promisify(execFile)(process.execPath, [join(PACKAGE, "../../node_modules/typescript/bin/tsc"), "-p", PACKAGE, "--outDir", directory, "--composite", "false", "--incremental", "false", "--tsBuildInfoFile", "null", "--declaration", "false", "--sourceMap", "false"]);
+  await promisify(execFile)(process.execPath, [join(PACKAGE, "../../node_modules/typescript-native/bin/tsc"), "-p", PACKAGE, "--outDir", directory, "--composite", "false", "--incremental", "false", "--tsBuildInfoFile", "null", "--declaration", "false", "--sourceMap", "false"]);
   writeFileSync(join(directory, "script.mjs"), script.replace('"ovsdb-client"', '"./index.js"'));
   const { stdout } = await promisify(execFile)(process.execPath, [join(directory, "script.mjs"), server.path]);
   expect(stdout).toBe("Bridge undefined -> br-readme\nbr-readme has 0 ports\n");

@@ -50,7 +50,7 @@ test("what rows became is told, whether the change after it is near, far, of the
     const rest: LogCommit[] = [first.value as LogCommit];
     for (let next = await reading.next(); next.done !== true && next.value.generation <= count; next = await reading.next()) rest.push(next.value);
     expect(told(rest)).toEqual(expected);
-  }));
+  }), 120_000);
 
 test("a version is on disk once, and what is let go of leaves nothing behind", () =>
   withDir(async (dataDir) => {

@@ -49,7 +49,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
 
   test("unused they cost no lookup; a restart sends nothing, and taken out nothing of them is left", async () => {
     await expectNoLookup(scene);
-    await expectQuietRestart(scene.cloud);
+    await expectQuietRestart(scene.cloud, { stopped: true });
     await expectNoLookup(scene);
     await expectGone(probes, scene, clean);
   }, 90_000);

@@ -118,7 +118,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
       await ask(2);
       expect(await onSwitch()).toBeGreaterThan(0);
       return () => cloud.remove("listener", made.id);
-    });
+    }, { atNight: true });
     expect(await onSwitch()).toBe(0);
     await listen();
     await cloud.synced();

@@ -68,7 +68,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await expectHealing(cloud, clean, async () => {
       const made = await make();
       return () => cloud.remove("resolver", made);
-    });
+    }, { atNight: true });
     await make();
     await expectGone(probes, scene, clean);
   }, 120_000);

@@ -88,7 +88,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await expectHealing(cloud, clean, async () => {
       const again = await stand();
       return () => cloud.remove("standby", again.id);
-    });
+    }, { atNight: true });
     await stand();
     await cloud.synced();
     await expectGone(probes, scene, clean);

@@ -280,7 +280,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await expectHealing(cloud, clean, async () => {
       const made = await attach(inside, 1);
       return () => cloud.remove("sub_port", made.id);
-    });
+    }, { atNight: true });
     await attach(inside, 1);
     await until("the sub-port", reached);
     await expectGone(probes, scene, clean);

@@ -195,7 +195,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await expectHealing(cloud, clean, async () => {
       const made = await learn(scene);
       return () => cloud.remove("wan_route", made.id);
-    });
+    }, { atNight: true });
     await learn(scene);
     await until("an answer from behind", () => scene.a.vm.reaches(BEHIND));
     await expectGone(probes, scene, clean);

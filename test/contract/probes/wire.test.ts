@@ -116,7 +116,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
       const { id } = await use(["2001:db8::/32"]);
       await until("an answer", () => reaches(THERE));
       return () => cloud.remove("wire", id);
-    });
+    }, { atNight: true });
     await use(["2001:db8::/32"]);
     await until("an answer", () => reaches(THERE));
     await cloud.synced();

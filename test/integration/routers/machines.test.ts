@@ -7,9 +7,10 @@ import { Lab } from "../../../lab/lab.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 import { expectQuietRestart } from "../../contract/probes/support.ts";
+import { nightly } from "../../support/process.ts";
 import { ofportOf, trace } from "../../support/trace.ts";
 
-describe.skipIf(Lab.missing().length > 0).each([["vlan"], ["flat"]] as const)("machines behind a router's interface, %s", (type) => {
+describe.skipIf(Lab.missing().length > 0).each(nightly ? (["vlan", "flat"] as const) : (["vlan"] as const))("machines behind a router's interface, %s", (type) => {
   let cloud: Cloud;
   /** Nobody's hypervisor: the switch that the machine is on. */
   let sw: Hypervisor;

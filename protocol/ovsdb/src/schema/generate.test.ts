@@ -23,7 +23,7 @@ async function compile(files: Record<string, string>): Promise<string> {
     compilerOptions: { noEmit: true, composite: false, incremental: false, declaration: false, rootDir: PACKAGE },
     include: [`${directory}/*.ts`],
   }));
-  const done = await promisify(execFile)(process.execPath, [join(PACKAGE, "../../node_modules/typescript/bin/tsc"), "-p", directory])
+  const done = await promisify(execFile)(process.execPath, [join(PACKAGE, "../../node_modules/typescript-native/bin/tsc"), "-p", directory])
     .catch((error: unknown) => error as { stdout: string });
   return done.stdout;
 }
