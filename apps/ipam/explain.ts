@@ -1,6 +1,7 @@
 // How a machine sends a packet, as one does that has its port's addresses, and the routes that it gets with them.
 import { bitsOf, contains, ethType, formatIp, ipProto, isMulticast, normalizeIp, parseCidr, parseIp, type Ask, type Explains, type Ip, type PacketCause, type PacketQuestion, type PacketStart, type ReadView } from "#app";
-import { absent, activeAttachment, addressesOf, addressId, addressTable, chosenSegmentTable, hasPair, isLinkLocal, isNetworkPort, macOfPair, pluggedAt, portTable, type Address, type Port } from "../l2/model.ts";
+import { linkLocal } from "packet-codec";
+import { absent, activeAttachment, addressesOf, addressId, addressTable, chosenSegments, hasPair, isLinkLocal, isNetworkPort, isPhysical, macOfLinkLocal, macOfPair, pluggedAt, portTable, type Address, type Port } from "../l2/model.ts";
 import { subnetTable, type HostRoute, type Subnet } from "./model.ts";
 import { answeredMac, ON_LINK, toldRoutes } from "./told.ts";
 
@@ -28,7 +29,8 @@ export const explains: Explains = {
     const at = to === undefined ? undefined : activeAttachment(view, to.id);
     return {
       chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: 0x1000 | place.vlan }), ...headers(port, question, way, ip, address) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id,
-      goal: at !== undefined ? { chassis: at.chassis, ofport: at.ofport } : to !== undefined && !isNetworkPort(to) ? "none" : "anywhere",
+      goal: at !== undefined ? { chassis: at.chassis, ofport: at.ofport } : to !== undefined && !isNetworkPort(to) ? "none" : way.onward !== undefined ? "outside" : "anywhere",
+      ...(way.onward !== undefined && { onward: way.onward }),
     };
   },
 };
@@ -49,7 +51,11 @@ function placeOf(view: ReadView, port: Port): Place | PacketCause {
 interface Way {
   readonly source: string;
   readonly mac: string;
+  /** Next hop on the physical network that no port has. */
+  readonly onward?: string;
 }
+/** Of a machine that nobody here knows: for documentation. RFC 7042 section 2.1.2 */
+const UNKNOWN_MAC = "00:00:5e:00:53:01";
 
 interface Sending {
   readonly port: Port;
@@ -67,11 +73,13 @@ function nextHop(view: ReadView, ask: Ask, { port, own, to, claimed }: Sending):
     return subnet === undefined ? [] : [{ ip: a.ip, subnet, prefix: parseCidr(subnet.cidr)! }];
   });
   const direct = links.find(({ prefix }) => contains(prefix, to));
-  const ip = claimed ?? direct?.ip ?? links[0]?.ip;
+  const text = formatIp(to);
+  // What stays on the link is sent from the address that is of the link alone. RFC 6724 section 5
+  const ofLink = six && (isLinkLocal(text) || to.value >> 112n === LINK_GROUPS) && links.length > 0 ? linkLocal(port.mac_address) : undefined;
+  const ip = claimed ?? direct?.ip ?? ofLink ?? links[0]?.ip;
   if (ip === undefined) return addressless(view, port, to.family, `port ${port.id} has no IPv${to.family} address`);
   if (to.family === 4 && (to.value === 0xffff_ffffn || links.some(({ prefix }) => prefix.prefix < 31 && contains(prefix, to) && to.value === (prefix.network | ((1n << BigInt(32 - prefix.prefix)) - 1n))))) return { source: ip, mac: "ff:ff:ff:ff:ff:ff" };
   if (isMulticast(to)) return { source: ip, mac: six ? `33:33:${bytes(to.value, 4)}` : `01:00:5e:${bytes(to.value & 0x7f_ffffn, 3)}` };
-  const text = formatIp(to);
   const onItsLink = (): Way | PacketCause => {
     const mac = macOn(view, port.network_id, text) ?? ask(answeredMac, view, port.network_id, text).find((one) => one !== undefined);
     return mac !== undefined ? { source: ip, mac } : unknown(`no port of network ${port.network_id} has the address ${text}`, "see the address, or make the port that is to have it");
@@ -92,9 +100,9 @@ function nextHop(view: ReadView, ask: Ask, { port, own, to, claimed }: Sending):
   }
   const mac = macOn(view, port.network_id, hop);
   if (mac !== undefined) return { source: ip, mac };
-  const physical = view.count(chosenSegmentTable, "network", port.network_id) > 0;
+  if (chosenSegments(view, port.network_id).some(isPhysical)) return { source: ip, mac: UNKNOWN_MAC, onward: hop };
   return {
-    reason: "no_gateway", resources, text: `${text} goes by the gateway ${hop}, which ${physical ? "no port has: if it is a machine on the physical network, what becomes of packets there is not known here" : `no port of network ${port.network_id} has`}`,
+    reason: "no_gateway", resources, text: `${text} goes by the gateway ${hop}, which no port of network ${port.network_id} has`,
     cure: { text: `connect a router to the subnet (add_router_interface with "subnet_id": "${subnet.id}"); which one is yours to choose` },
   };
 }
@@ -110,15 +118,19 @@ function routeOf(routes: readonly HostRoute[], to: Ip): string | undefined {
 
 function onLink(view: ReadView, network: string, ip: string): Readonly<Port> | undefined {
   const address = view.get(addressTable, addressId(network, ip));
-  return address === undefined ? view.by(portTable, "pair_ip", `${network}|${ip}`)[0] : view.get(portTable, address.port_id);
+  return address === undefined ? (view.by(portTable, "pair_ip", `${network}|${ip}`)[0] ?? ofMac(view, network, macOfLinkLocal(ip))) : view.get(portTable, address.port_id);
 }
+
+/** Whose link-local address is made of a MAC: of a port that has another of IPv6. */
+const ofMac = (view: ReadView, network: string, mac: string): Readonly<Port> | undefined =>
+  mac === "" ? undefined : view.by(portTable, "network_mac", `${network}|${mac}`).find((port) => addressesOf(view, port.id).some((a) => a.family === 6));
 
 function macOn(view: ReadView, network: string, ip: string): string | undefined {
   const address = view.get(addressTable, addressId(network, ip));
   if (address !== undefined) return view.get(portTable, address.port_id)?.mac_address;
   const [holder] = view.by(portTable, "pair_ip", `${network}|${ip}`);
   const pair = holder?.allowed_address_pairs.find((p) => hasPair({ ...holder, allowed_address_pairs: [p] }, ip, macOfPair(holder, p)));
-  return holder === undefined || pair === undefined ? undefined : macOfPair(holder, pair);
+  return holder === undefined || pair === undefined ? ofMac(view, network, macOfLinkLocal(ip))?.mac_address : macOfPair(holder, pair);
 }
 
 /** As a first packet of its kind: of TCP one that opens the connection, of ICMP an echo request; or what answers these. */
@@ -137,6 +149,8 @@ function headers(port: Port, question: PacketQuestion, { source, mac }: Way, ip:
   };
 }
 const EPHEMERAL = 40_000;
+/** ff02::/16. */
+const LINK_GROUPS = 0xff02n;
 
 /** What a machine asks that has no address yet. RFC 2131 section 4.1 */
 const isDhcp = ({ protocol, port }: PacketQuestion, to: string): boolean => to === "255.255.255.255" && protocol === ipProto.udp && port === DHCP.server;

@@ -4,10 +4,10 @@
 // where it was. What no switch has heard of goes to every port that may have it, and to nobody else.
 // Addresses: what ports say of them in ARP and neighbour discovery goes to the controller as well, which tells the switches that route there.
 import {
-  baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, isIpv6, load, next, parseIp, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
+  baseScope, callTable, chassisScope, chassisTable, derivation, each, ethType, isIpv6, load, next, toStage, toTable, type Emit, type FlowAction, type PortContext, type PortPlace, type ReadView, type Scope,
 } from "#app";
 import {
-  addressId, addressTable, announcementMeter, extraMacs, GROUP_MAC, inPrefix, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, NEIGHBOUR_S, netScope, isUnspecified, macOfPair, networkTable, portTable, singleAddress,
+  addressId, addressTable, announcementMeter, extraMacs, GROUP_MAC, inPrefix, isAnothers, isNetworkPort, l2Settings, lanScope, learningTable, NEIGHBOUR_S, netScope, isUnspecified, macOfLinkLocal, macOfPair, networkTable, portTable, singleAddress,
   type AddressPair, type Attachment, type Learning, type Network, type Port,
 } from "./model.ts";
 import { advertisement, arp, fromLink } from "./model/messages.ts";
@@ -90,15 +90,6 @@ export function hear(at: Attachment, out: L2): void {
   const meter = announcementMeter(at.slot);
   out.item(scope, "meter", meter, PUNT_METER);
   out.flow(scope, "announced", { priority: 100, match: { "reg:in_port_key": at.port_key }, actions: [{ type: "punt", maxLen: ANNOUNCEMENT_MAX, meter }] });
-}
-
-/** The MAC that a link-local address is made of, RFC 4291 appendix A; "": it is none such. */
-function macOfLinkLocal(ip: string): string {
-  const parsed = ip.startsWith("fe80:") ? parseIp(ip) : undefined;
-  if (parsed?.family !== 6) return "";
-  const hex = (parsed.value & 0xffff_ffff_ffff_ffffn).toString(16).padStart(16, "0");
-  const bytes = [(Number.parseInt(hex.slice(0, 2), 16) ^ 2).toString(16).padStart(2, "0"), hex.slice(2, 4), hex.slice(4, 6), hex.slice(10, 12), hex.slice(12, 14), hex.slice(14)];
-  return hex.slice(6, 10) === "fffe" ? bytes.join(":") : "";
 }
 
 /** Whether the controller hears what a port says of a pair's address: not at a MAC of another's, where nobody finds the port. */

@@ -1,6 +1,7 @@
 import type { App } from "#app";
 import { aliases, extend } from "./api.ts";
 import { patchPool, providerSettings, vlanPool, wireTable } from "./model.ts";
+import { explains } from "./explain.ts";
 import { problems } from "./problems.ts";
 import { derive, rules } from "./rules.ts";
 import { provider } from "./tables.ts";
@@ -17,6 +18,7 @@ export default {
   pipeline: provider,
   derive,
   rules,
+  explains,
   problems,
   problemKinds: {
     binding_failed: { cause: "a port is plugged, or asked for, at a host to which its network does not lead", cure: "name a bridge in `axion-bridge-mappings` of the host, or the encapsulation in its `axion-encap-type`" },

@@ -55,8 +55,19 @@ export interface PacketStart {
   /** Address that it is for, and the port that has it, if one is known. */
   readonly address: string;
   readonly to: string | undefined;
-  /** Where it has to arrive: an OpenFlow port. none: nowhere can it. anywhere: wherever it leaves, or is answered. */
-  readonly goal: { readonly chassis: string; readonly ofport: number } | "none" | "anywhere";
+  /** Where it has to arrive: an OpenFlow port. none: nowhere can it. anywhere: wherever it leaves, or is answered. outside: a physical network. */
+  readonly goal: { readonly chassis: string; readonly ofport: number } | "none" | "anywhere" | "outside";
+  /** Address of a router on the physical network, none of ours, that it is sent to first. Whoever has a port that it is for says where that one's packets come in again. */
+  readonly onward?: string;
+}
+
+/** Where packets for a port come in from its physical network. */
+export interface PacketEntrance {
+  readonly chassis: string;
+  readonly ofport: number;
+  /** Of its VLAN, as a match has it; null: without a tag. */
+  readonly vlan: number | null;
+  readonly mac: string;
 }
 
 /** Where a packet went no further. */
@@ -106,6 +117,8 @@ export interface Explains {
   cause?(this: void, view: LiveView, stop: PacketStop, ask: Ask): PacketCause | undefined;
   /** Hosts that take up a frame for a MAC which another sends to the physical network of a network (its key), the one that does so now first. */
   takers?(this: void, view: LiveView, networkKey: number, mac: string): readonly string[];
+  /** Where a port's packets come in that a router of its physical network sends it. */
+  entrance?(this: void, view: LiveView, port: string): PacketEntrance | undefined;
   /** Whether a packet that went to the controller goes on once a machine has answered that the model does not list. */
   waits?(this: void, view: LiveView, stop: PacketStop): boolean;
   /** Ids of ports whose packets a resource of this type is about. */

@@ -1,6 +1,7 @@
 // Traces over what switches should have: ways over hosts and routers and back, and why packets go no further.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { askOf, chassisTable, learned } from "#app";
+import { linkLocal } from "packet-codec";
 import { outerHeaders } from "../../apps/overlay/model.ts";
 import { tunnelId, tunnelTable, type TunnelSeen } from "../../apps/tunnel-watch/model.ts";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
@@ -253,9 +254,71 @@ test("a machine sends by the ways that DHCP tells it: to other segments, and to 
   const a = await port({ id, subnet: near.id }, "hv3", { security_groups, fixed_ips: [{ subnet_id: near.id }] });
   const b = await port({ id, subnet: far.id }, "hv4", { security_groups, fixed_ips: [{ subnet_id: far.id }] });
   await h.settled();
-  expect(await trace({ from: a.id, to: "192.0.2.1" })).toMatchObject({ hops: [], cause: { reason: "no_gateway", text: expect.stringContaining("10.1.0.200") } });
+  expect(await trace({ from: a.id, to: "192.0.2.1" })).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv3", port: expect.stringMatching(/^axion-phys-/) }], notes: [expect.stringMatching(/^hv3 sends it by .* to 10\.1\.0\.200, which is on the physical network: what that does/)] });
   const interfaces = (await h.call("GET", `/v2.0/ports?device_id=${router.id}&fixed_ips=ip_address%3D10.1.0.1`)).body.ports as { mac_address: string }[];
   expect((await trace({ from: a.id, to: b.id })).hops[0]!.packet).toContain(`dl_dst=${interfaces[0]!.mac_address}`);
+});
+
+test("by a router of the physical network, on to another segment and back, flat and by VLAN", async () => {
+  const security_groups = [await allowAll()];
+  for (const [host, physnet] of [["hv3", "one"], ["hv4", "two"]] as const) await h.addChassis(host, { bridge_mappings: { [physnet]: "br-ex" } });
+  await h.settled();
+  const segment = (physnet: string, vlan?: number): Body => ({ "provider:network_type": vlan === undefined ? "flat" : "vlan", "provider:physical_network": physnet, ...(vlan !== undefined && { "provider:segmentation_id": vlan }) });
+  const { id } = await h.create("network", { project_id: "p", segments: [segment("one"), segment("two", 100)] });
+  const segments = (await h.call("GET", `/v2.0/segments?network_id=${id}&sort_key=physical_network&sort_dir=asc`)).body.segments as { id: string }[];
+  const subnets: { id: string }[] = [];
+  for (const n of [0, 1]) subnets.push(await h.create("subnet", { network_id: id, cidr: `10.${n + 1}.0.0/24`, ip_version: 4, segment_id: segments[n]!.id, project_id: "p" }));
+  const on = (n: 0 | 1): Promise<any> => port({ id, subnet: subnets[n]!.id }, n === 0 ? "hv3" : "hv4", { security_groups, fixed_ips: [{ subnet_id: subnets[n]!.id }] });
+  const [a, b] = [await on(0), await on(1)];
+  await h.settled();
+  for (const [from, to, there, back] of [[a, b, "hv4", "hv3"], [b, a, "hv3", "hv4"]] as const) {
+    const answer = await trace({ from: from.id, to: to.id, protocol: "tcp", port: 80 });
+    expect(answer, JSON.stringify(answer.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: there, id: to.id }], answer: { verdict: "delivered", delivered: [{ switch: back, id: from.id }] } });
+    expect(answer.notes).toEqual([expect.stringContaining(`and is taken to send it on: it comes in again at ${there}`)]);
+    expect(new Set(answer.hops.map((hop) => hop.switch))).toEqual(new Set([back, there]));
+  }
+  // What the receiver's groups say counts, and whether it is there at all.
+  const shut = (await h.create("security_group", { name: "shut", project_id: "p" })).id;
+  await h.call("PUT", `/v2.0/ports/${b.id}`, { port: { security_groups: [shut] } });
+  await h.settled();
+  expect(await trace({ from: a.id, to: b.id, protocol: "tcp", port: 80 })).toMatchObject({ verdict: "dropped", cause: { reason: "security_group" } });
+  await h.unplug("hv4", b.id);
+  await h.settled();
+  expect(await trace({ from: a.id, to: b.id, protocol: "tcp", port: 80 })).toMatchObject({ verdict: "dropped", cause: { reason: "not_plugged", resources: [{ type: "port", id: b.id }] } });
+});
+
+test("to the link-local addresses of ports and of a router, from the sender's own", async () => {
+  const group = await allowAll();
+  await h.create("security_group_rule", { security_group_id: group, direction: "ingress", ethertype: "IPv6", project_id: "p" });
+  const one = await net(1);
+  const { id: subnet_id } = await h.create("subnet", { network_id: one.id, ip_version: 6, cidr: "fd00:1::/64", project_id: "p" });
+  const router = await h.create("router", { project_id: "p" });
+  await h.call("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id });
+  const [a, b] = [await port(one, "hv1", { security_groups: [group] }), await port(one, "hv2", { security_groups: [group] })];
+  await h.settled();
+  const there = await trace({ from: a.id, to: linkLocal(b.mac_address), protocol: "tcp", port: 80 });
+  expect(there, JSON.stringify(there.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv2", id: b.id }], answer: { verdict: "delivered", delivered: [{ id: a.id }] } });
+  expect(there.hops[0]!.packet).toContain(`ipv6_src=${linkLocal(a.mac_address)}`);
+  const [leg] = (await h.call("GET", `/v2.0/ports?device_id=${router.id}`)).body.ports as { mac_address: string }[];
+  const toRouter = await trace({ from: a.id, to: linkLocal(leg!.mac_address) });
+  expect(toRouter, JSON.stringify(toRouter.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", id: a.id }], notes: [expect.stringContaining("answered by the switch")] });
+  expect(await trace({ from: a.id, to: "fe80::1" })).toMatchObject({ verdict: "dropped", cause: { reason: "unknown_address" } });
+});
+
+test("to a port whose address another has where the sender is: says which", async () => {
+  const security_groups = [await allowAll()];
+  const [one, other] = [await net(1), await h.create("network", { name: "other", project_id: "q" })];
+  const subnet = await h.create("subnet", { network_id: other.id, ip_version: 4, cidr: "10.0.1.0/24", project_id: "q" });
+  const [a, b] = [await port(one, "hv1", { security_groups }), await port(one, "hv2", { security_groups })];
+  const same = await port({ id: other.id, subnet: subnet.id }, "hv2", { project_id: "q", name: "same", fixed_ips: [{ subnet_id: subnet.id, ip_address: ip(b) }] });
+  await h.settled();
+  expect(await trace({ from: a.id, to: same.id })).toMatchObject({
+    verdict: "dropped", delivered: [{ switch: "hv2", id: b.id }],
+    cause: { reason: "elsewhere", text: `${ip(b)} is reached at port ${b.id}, which has it where the sender is, and not at port ${same.id}`, resources: [{ type: "port", id: same.id, name: "same" }, { type: "port", id: b.id }] },
+  });
+  await h.unplug("hv2", same.id);
+  await h.settled();
+  expect(await trace({ from: a.id, to: same.id })).toMatchObject({ verdict: "dropped", cause: { reason: "elsewhere" } });
 });
 
 test("a route by a next hop that nobody has", async () => {

@@ -1,5 +1,5 @@
 // Networks, ports with what they may send beside their own addresses, and addresses: what the API stores of them.
-import { definePool, defineTable, isIpv6, resourceHandle, type ApiContext, type PacketIn, type ReadView, type Row, type StandardRow } from "#app";
+import { definePool, defineTable, isIpv6, parseIp, resourceHandle, type ApiContext, type PacketIn, type ReadView, type Row, type StandardRow } from "#app";
 
 export interface Network extends StandardRow {
   /** 1..2^24-1, unique: `net` in the pipeline. How the network travels between hosts is its segments' business. */
@@ -105,6 +105,15 @@ export const hasPair = (port: Pick<Port, "mac_address" | "allowed_address_pairs"
   port.allowed_address_pairs.some((p) => singleAddress(p.ip_address) === ip && macOfPair(port, p) === mac);
 
 export const isLinkLocal = (ip: string): boolean => ip.startsWith("fe80:");
+
+/** The MAC that a link-local address is made of, RFC 4291 appendix A; "": it is none such. */
+export function macOfLinkLocal(ip: string): string {
+  const parsed = isLinkLocal(ip) ? parseIp(ip) : undefined;
+  if (parsed?.family !== 6) return "";
+  const hex = (parsed.value & 0xffff_ffff_ffff_ffffn).toString(16).padStart(16, "0");
+  const bytes = [(Number.parseInt(hex.slice(0, 2), 16) ^ 2).toString(16).padStart(2, "0"), hex.slice(2, 4), hex.slice(4, 6), hex.slice(10, 12), hex.slice(12, 14), hex.slice(14)];
+  return hex.slice(6, 10) === "fffe" ? bytes.join(":") : "";
+}
 
 export const portKeys = definePool({
   name: "port", of: "key", min: 1, max: 2 ** 32 - 1, about: "keys of ports: in_port_key and out_port_key in the pipeline", taken: (view, _part, n) => view.count(portTable, "key", String(n)) > 0,

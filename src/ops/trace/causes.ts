@@ -36,6 +36,19 @@ export function* differenceOn({ engine, layout }: Pick<TracerParts, "engine" | "
 
 const same = (a: TracedFlow | undefined, b: TracedFlow | undefined): boolean => a === b || (a?.ref.flow !== undefined && a.ref.state === "desired" && a.ref.flow === b?.ref.flow);
 
+/** Another port has the address where the packet goes: networks may have the same ones. `macOf`: a port's own MAC. */
+export function elsewhere({ delivered }: Pick<Walk, "delivered">, start: PacketStart | undefined, macOf: (port: string) => string | undefined): PacketCause | undefined {
+  const iface = delivered.find((d) => d.iface !== undefined && d.iface !== start?.to && macOf(d.iface) === macText(d.packet.get("eth_dst")))?.iface;
+  if (iface === undefined || start?.to === undefined) return undefined;
+  return {
+    reason: "elsewhere", text: `${start.address} is reached at port ${iface}, which has it where the sender is, and not at port ${start.to}`,
+    resources: [{ type: "port", id: start.to }, { type: "port", id: iface }],
+    cure: { text: "ports of two networks reach each other where routers join these, and with addresses that one of the networks alone has" },
+  };
+}
+
+export const macText = (mac: bigint): string => mac.toString(16).padStart(12, "0").replace(/..(?!$)/g, "$&:");
+
 /** Where it ended, as apps are told. */
 export function stopOf({ layout }: Pick<TracerParts, "layout">, end: Ended | undefined, question: PacketQuestion | undefined, start: PacketStart | undefined, rule: string | undefined): PacketStop {
   const table = end?.hop === undefined ? undefined : layout.tableById(end.hop.table);

@@ -1,16 +1,16 @@
 // A trace: what was asked -> a packet, its way over the switches and the way back, what came of it, and why.
-import { chassisTable, isCause, type PacketCause, type PacketQuestion, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
+import { chassisTable, isCause, type PacketCause, type PacketEntrance, type PacketQuestion, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
 import { formatInstructions, formatMatch, parseMatch } from "node-openflow";
 import { registerOfPacket } from "../../pipeline/naming.ts";
 import { Packet } from "../../trace/index.ts";
 import type { Instant } from "../../model/history.ts";
 import { BadQuery } from "../bad-query.ts";
 import { atOnce, Deadline, TraceBroken, waited, type Asking } from "./asking.ts";
-import { causeOf, differenceOn } from "./causes.ts";
+import { causeOf, differenceOn, elsewhere, macText } from "./causes.ts";
 import { Connections, type Phase } from "./connections.ts";
 import type { TracerParts } from "./parts.ts";
 import { SwitchView, type Ref, type Switches } from "./switch-view.ts";
-import { addressText, walk, type Delivered, type Ended, type Walk, type Walked } from "./walk.ts";
+import { addressText, walk, type Delivered, type Ended, type Walk, type Walked, type WalkParts } from "./walk.ts";
 
 /** A packet at a switch. */
 export interface FlowQuestion {
@@ -238,11 +238,12 @@ export class Tracer {
     const before = connections.fork();
     const goal = start?.goal ?? "anywhere";
     // Where a port is at a physical network that nobody else answers for, its host it is.
-    const takers = (frame: Packet): readonly string[] => [...this.takers(frame), ...(typeof goal === "object" ? [goal.chassis] : [])];
+    const takers = (frame: Packet): readonly string[] => [...this.takers(frame), ...(typeof goal === "object" && start?.onward === undefined ? [goal.chassis] : [])];
     // What is known of tunnels is of today.
     const tunnel = (from: string, to: string, type: string): TunnelKnown | undefined => (request.at === undefined ? this.tunnel(from, to, type) : undefined);
     const walkParts = { view: this.parts.view, open, deadline, desired: request.state === "desired", connections, tunnel, takers };
-    const walked = yield* walk(walkParts, { chassis, packet });
+    const follow = (of: WalkParts): Asking<Walk> => this.followed(of, { chassis, packet }, parts);
+    const walked = yield* follow(walkParts);
     const arrived = reached(walked, goal);
     const hops: TracedHop[] = [];
     for (const hop of walked.hops) hops.push(yield* this.shown(hop, yield* open(hop.switch)));
@@ -260,10 +261,11 @@ export class Tracer {
     }
     let cause: PacketCause | undefined;
     if (request.state === "installed") {
-      const wanted = yield* walk({ ...walkParts, desired: true, connections: before }, { chassis, packet });
+      const wanted = yield* follow({ ...walkParts, desired: true, connections: before });
       cause = yield* differenceOn(this.parts, walked, reached(wanted, goal), open);
     }
     const end = deciding(walked.ended);
+    if (end === undefined) cause ??= elsewhere(walked, start, (id) => this.macOf(id));
     cause ??= causeOf(this.parts, { end, question: parts.question, start, left: walked.delivered.find((d) => d.to === "outside") });
     // What the controller answers is delivered to it.
     const taken = goal === "anywhere" && cause.reason === "unexplained" ? punted.at(-1) : undefined;
@@ -273,6 +275,38 @@ export class Tracer {
       return done("delivered", undefined, [...delivered, { switch: taken.switch, port: "CONTROLLER" }]);
     }
     return done("dropped", cause);
+  }
+
+  /** The packet's way; where a router of the physical network sends it on to a port, also from where it comes in again. */
+  private *followed(of: WalkParts, first: { readonly chassis: string; readonly packet: Packet }, { start, question }: Pick<WayParts, "start" | "question">): Asking<Walk> {
+    const there = yield* walk(of, first);
+    const left = start?.onward === undefined ? undefined : there.delivered.find(({ to }) => to === "outside");
+    if (start === undefined || question === undefined || left === undefined) return there;
+    const out = `${left.switch} sends it by ${left.port} to ${start.onward!}, which is on the physical network`;
+    const entrance = start.to === undefined ? undefined : this.entrance(start.to);
+    const ttl = (question.ttl ?? DEFAULT_TTL) - 1;
+    if (entrance === undefined || ttl === 0) return { ...there, notes: [...there.notes, `${out}: what that does with it is not known here`] };
+    const came = packetOf({ ofport: entrance.ofport, fields: { ...start.fields, vlan_vid: entrance.vlan === null ? 0 : TAGGED | entrance.vlan, eth_src: start.fields.eth_dst!, eth_dst: entrance.mac, ip_ttl: ttl } }, question);
+    const on = yield* walk(of, { chassis: entrance.chassis, packet: came });
+    return {
+      hops: [...there.hops, ...on.hops], delivered: [...there.delivered.filter((d) => d !== left), ...on.delivered], ended: [...there.ended, ...on.ended],
+      notes: [...there.notes, `${out}, and is taken to send it on: it comes in again at ${entrance.chassis}`, ...on.notes],
+    };
+  }
+
+  private entrance(port: string): PacketEntrance | undefined {
+    for (const app of this.parts.apps) {
+      const { entrance } = app.explains ?? {};
+      const found = entrance === undefined ? undefined : this.parts.guard<PacketEntrance | undefined>({ app: app.name, hook: "explains" }, {}, () => entrance(this.parts.view, port), undefined);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  private macOf(port: string): string | undefined {
+    const table = this.byResource.get("port");
+    const mac = table === undefined ? undefined : (this.parts.view.get(table as Table, port) as { readonly mac_address?: unknown } | undefined)?.mac_address;
+    return typeof mac === "string" ? mac : undefined;
   }
 
   private stillborn(cause: PacketCause): OneWay {
@@ -324,9 +358,7 @@ function packetText(packet: Packet): string {
   return protocol === "icmp6" ? text.replace(/\bicmp_(type|code)=/g, "icmpv6_$1=") : text.replace(/\btp_(src|dst)=/g, `${protocol}_$1=`);
 }
 
-const macText = (mac: bigint): string => mac.toString(16).padStart(12, "0").replace(/..(?!$)/g, "$&:");
-
-function packetOf({ fields, ofport }: PacketStart, { size = DEFAULT_SIZE }: PacketQuestion): Packet {
+function packetOf({ fields, ofport }: Pick<PacketStart, "fields" | "ofport">, { size = DEFAULT_SIZE }: PacketQuestion): Packet {
   const packet = Packet.of({ ...fields, in_port: ofport });
   packet.length = size + ETHERNET;
   return packet;
@@ -340,9 +372,13 @@ const ARP = 0x806n;
 const ARP_SIZE = 28;
 /** An echo request as ping sends it. */
 const DEFAULT_SIZE = 84;
+const DEFAULT_TTL = 64;
+/** Of vlan_vid: there is a tag. */
+const TAGGED = 0x1000;
 
 function reached({ delivered }: Walk, goal: PacketStart["goal"]): boolean {
   if (goal === "none") return false;
+  if (goal === "outside") return delivered.some(({ to }) => to === "outside");
   return goal === "anywhere" ? delivered.length > 0 : delivered.some((d) => d.switch === goal.chassis && d.ofport === goal.ofport);
 }
 
