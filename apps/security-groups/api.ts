@@ -8,7 +8,7 @@ import { isNetworkPort, networkResource, portResource, portTable } from "../l2/m
 import {
   groupResource, groupTable, NO_GROUPS_POLICY, policyKeys, policyTable, portGroupsTable, remoteOf, remoteUseKeys, remoteUseTable, ruleResource, ruleTable, useOf, type PortGroups, type SecurityGroup, type SecurityGroupRule,
 } from "./model.ts";
-import { countedOf, ruleCountTable, shownCounts } from "./counters.ts";
+import { countedOf, ruleCountTable, shownCounts } from "./usage/counters.ts";
 import { contentAttributes, defaultRule, rulesOfNew, withoutRemote } from "./default-rules.ts";
 import { checkRule, contentOf, ruleKey } from "./rule-checks.ts";
 

@@ -156,6 +156,7 @@ export const remoteUseKeys = definePool({
 export const securityGroupsSettings = defineSettings({
   "new-connections-pps": { kind: { integer: [1, 10_000_000] }, fallback: "500", about: "packets a second that open connections, for each port, and four times as many that open them to it: what may be put into the connection table of its host" },
   "new-connections-burst": { kind: { integer: [1, 10_000_000] }, fallback: "1000", about: "such packets that a port may send at once; it may get four times as many" },
+  "unused-rule-days": { kind: { integer: [0, 3650] }, value: "DAYS", fallback: "30", about: "a security group rule that let nothing pass for so many days is named among the problems; 0: none is" },
 });
 /** How many connections each port of a chassis may open, and others to it; `id` is the chassis'. */
 export interface ConnectionLimit extends Row {

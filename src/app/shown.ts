@@ -8,7 +8,7 @@ export interface OpsList {
   readonly path: string;
   readonly about: string;
   /** Query parameters, each given once at most; one that is not among these, or not of these values, is refused with 400 naming it. */
-  readonly filters?: Readonly<Record<string, { readonly about: string; readonly values?: readonly string[]; /** The id of a chassis that is there: else 404. */ readonly chassis?: true }>>;
+  readonly filters?: Readonly<Record<string, { readonly about: string; readonly values?: readonly string[]; /** The id of a chassis that is there: else 404. */ readonly chassis?: true; /** A whole number from one to another. */ readonly integer?: readonly [least: number, most: number] }>>;
   /** What is listed, by the filters that were given; written as it comes, so that there may be much. */
   rows(this: void, view: LiveView, asked: Readonly<Record<string, string>>): Iterable<object>;
 }

@@ -27,7 +27,10 @@ export interface Answer {
   readonly body: unknown;
   /** What an answer that was cut says of it: where the next one ends. */
   readonly moreUntil?: string | undefined;
+  /** Of a call of the API: the generation that it made. */
+  readonly generation?: string | undefined;
 }
+const NO_CONTENT = 204;
 
 /** Of an answer that is read as a whole. */
 const BODY_LIMIT = 64 << 20;
@@ -92,7 +95,8 @@ export class OpsApi {
     if (!isSuccess(status) && !allow.includes(status)) throw await this.refusal(response, `${method} ${path}`);
     const text = await this.text(response);
     try {
-      return { status, body: JSON.parse(text), moreUntil: response.headers["x-axion-more-until"]?.toString() };
+      const [moreUntil, generation] = ["x-axion-more-until", "x-axion-generation"].map((name) => response.headers[name]?.toString());
+      return { status, body: status === NO_CONTENT ? null : JSON.parse(text), moreUntil, generation };
     } catch (error) {
       throw new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: ${method} ${path} is not JSON`, error);
     }
@@ -142,7 +146,7 @@ export class OpsApi {
       // said below
     }
     if (typeof error?.message !== "string") return new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: ${asked} gave status ${status}`);
-    const asTyped = error.message.replace(/^query parameter (\w+): /, "--$1: ");
+    const asTyped = error.message.replace(/^query parameter ([\w-]+): /, "--$1: ");
     if (status === 404) return new OpsError("NOT_THERE", asTyped);
     if (status === 401) return new OpsError("REFUSED", `the controller at ${this.url} wants its token: give --ops-token-file, or AXION_OPS_TOKEN_FILE, with the file that the controller has`);
     if (status === 400) return new UsageError(asTyped);

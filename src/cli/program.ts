@@ -16,7 +16,8 @@ import { flows, formats, states, type FlowOptions } from "./commands/flows.ts";
 import { lab } from "./commands/lab.ts";
 import { plan, receipts, type PlanOptions } from "./commands/plan.ts";
 import { OpsApi, OpsError } from "./ops-api.ts";
-import { policy, problems, tunnels, tunnelStates, type TunnelOptions } from "./commands/reports.ts";
+import { access, problems, tunnels, tunnelStates, type TunnelOptions } from "./commands/reports.ts";
+import { rules, type RuleOptions } from "./commands/rules.ts";
 import { status, switches } from "./commands/status.ts";
 import { storeCommands } from "./commands/store.ts";
 import { connections, trace, traceStates, type TraceCommandOptions } from "./commands/trace.ts";
@@ -124,7 +125,19 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .option("--switch <id>", "at one host")
     .addOption(new Option("--reason <reason>", "for one reason").choices(dropReasons))
     .action(async (options: DropOptions) => finish(await drops(call(), options)));
-  program.command("policy").description("access rules of the API that are in force, and which of them a policy file made").action(async () => finish(await policy(call())));
+  program
+    .command("policy")
+    .alias("rules")
+    .description("rules of security groups: what each has let pass, those that others shadow, what would tighten them")
+    .option("--project <id>", "of one project")
+    .option("--group <id>", "of one security group")
+    .option("--port <id>", "of the groups of one port")
+    .option("--unused-for <days>", "that have let nothing pass for so many days")
+    .option("--shadowed", "of which others say all that they say")
+    .option("--tighten", "the calls of the API that would tighten")
+    .option("--plan", "with --tighten: what each comes to, and how to make it just so")
+    .action(async (options: RuleOptions) => finish(await rules(call(), options)));
+  program.command("access").description("access rules of the API that are in force, and which of them a policy file made").action(async () => finish(await access(call())));
   program
     .command("history")
     .description("what changed, by which call, when, the newest first; one generation; or the difference of two instants")
@@ -140,12 +153,13 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .action(async (generation: string | undefined, options: HistoryOptions) => finish(await history(call(), generation, options)));
   program
     .command("plan")
-    .description("what a call of the API would come to: resources, flows of each switch; nothing is changed")
+    .description("what a call of the API would come to: resources, flows of each switch; nothing is changed, but with --apply")
     .argument("<method>", "POST, PUT or DELETE")
     .argument("<path>", "such as /v2.0/ports")
     .argument("[body]", "JSON, or @ and the name of a file with it")
     .option("--project <id>", "as a call of this project; default: an administrator's")
     .option("--roles <list>", "of the project's caller, comma-separated (member)")
+    .option("--apply <token>", "makes the call, if it still comes to what the plan with this token showed")
     .action(async (method: string, path: string, body: string | undefined, options: PlanOptions) => finish(await plan(call(), method, path, body, options)));
   program
     .command("receipts")

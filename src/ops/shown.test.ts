@@ -33,6 +33,15 @@ test("a list is what its rows are, however many, by the filters that it has", as
   }
 });
 
+test("a filter that is a number takes numbers from one to another", async () => {
+  const ops = serve({ opsLists: [{ path: "lamps", about: "", filters: { "off-for": { about: "", integer: [0, 10] } }, rows: (_view, asked) => [asked] }] });
+  expect((await ops.inject("/lamps?off-for=10")).json()).toEqual([{ "off-for": "10" }]);
+  for (const wrong of ["11", "-1", "1.5", "x", "1e1"]) {
+    const answer = await ops.inject(`/lamps?off-for=${wrong}`);
+    expect([answer.statusCode, answer.json<{ error: { message: string } }>().error.message]).toEqual([400, `query parameter off-for: '${wrong}' is no number from 0 to 10`]);
+  }
+});
+
 test("a list that throws costs itself", async () => {
   const ops = serve({ opsLists: [{ path: "lamps", about: "", rows: () => { throw new Error("dark"); } }] });
   expect((await ops.inject("/lamps")).statusCode).toBe(500);

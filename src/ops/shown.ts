@@ -36,9 +36,10 @@ export function appLists(server: OpsServer, parts: ShownParts): void {
 /** @throws BadQuery */
 function askedOf({ filters = {} }: OpsList, query: ReadonlyMap<string, string>, isChassis: (id: string) => boolean): Readonly<Record<string, string>> {
   for (const [name, value] of query) {
-    const { values, chassis } = filters[name]!;
+    const { values, chassis, integer } = filters[name]!;
     if (value === "") throw new BadQuery(name, "is empty");
     if (values?.includes(value) === false) throw new BadQuery(name, `'${value.slice(0, 64)}' is not one of ${values.join(", ")}`);
+    if (integer !== undefined && !(/^\d{1,9}$/.test(value) && Number(value) >= integer[0] && Number(value) <= integer[1])) throw new BadQuery(name, `'${value.slice(0, 64)}' is no number from ${integer[0]} to ${integer[1]}`);
     if (chassis === true && !isChassis(value)) throw new BadQuery(name, `there is no switch '${value.slice(0, 64)}'`, 404);
   }
   return Object.fromEntries(query);

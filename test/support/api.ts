@@ -30,7 +30,7 @@ import * as overlay from "../../apps/overlay/api.ts";
 import * as rbac from "../../apps/rbac/api.ts";
 import { rbacPolicyTable } from "../../apps/rbac/model.ts";
 import * as sg from "../../apps/security-groups/api.ts";
-import { ruleCountTable } from "../../apps/security-groups/counters.ts";
+import { ruleCountTable } from "../../apps/security-groups/usage/counters.ts";
 import * as sgm from "../../apps/security-groups/model.ts";
 import * as sgc from "../../apps/security-groups/rule-checks.ts";
 import * as pools from "../../apps/subnet-pools/api.ts";

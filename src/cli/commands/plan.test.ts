@@ -28,6 +28,7 @@ const server = http.createServer((request, response) => {
   let text = "";
   request.on("data", (chunk: Buffer) => (text += chunk.toString())).on("end", () => {
     asked.push([request.method, request.url, text === "" ? undefined : JSON.parse(text)]);
+    if (request.url === "/call") return response.writeHead(204, { "x-axion-generation": "8" }).end();
     response.setHeader("content-type", "application/json");
     const refused = request.url === "/plan" && text.includes("refused");
     response.statusCode = refused ? 409 : 200;
@@ -70,10 +71,17 @@ test("a plan: resources, flows, and how to make it", async () => {
       - p2 -> p1 at fd00::5  tcp 80-85 by IPv6
       - p1 -> external  udp 53
       not all was looked at: 12 more pairs and classes of traffic, at least
-    to make it: the same call with the header X-Axion-Plan: tok
+    to make it: the same with --apply tok, or the call with the header X-Axion-Plan: tok
     "
   `);
   expect(JSON.parse((await run("plan", "DELETE", "/v2.0/ports/p1", "--json")).out)).toEqual(planned);
+});
+
+test("a plan that is applied: the call with its token", async () => {
+  asked.length = 0;
+  expect(await run("plan", "delete", "/v2.0/ports/p1", "--project", "p", "--apply", "tok")).toEqual({ code: 0, out: "DELETE /v2.0/ports/p1: status 204, generation 8\n", err: "" });
+  expect(asked).toEqual([["POST", "/call", { method: "delete", path: "/v2.0/ports/p1", project: "p", plan: "tok" }]]);
+  expect(JSON.parse((await run("plan", "DELETE", "/v2.0/ports/p1", "--apply", "tok", "--json")).out)).toEqual({ status: 204, generation: 8, answer: null });
 });
 
 test("receipts: the last ones, and one switch by switch", async () => {
@@ -99,6 +107,7 @@ test.each<readonly [argv: readonly string[], code: number, message: RegExp]>([
   [["plan", "PUT", "/v2.0/ports/p1", "@/nowhere/x"], 2, /cannot read \/nowhere\/x/],
   [["plan", "PUT", "/v2.0/ports/p1", "--roles", "x"], 2, /--roles are those of a --project's caller/],
   [["plan", "POST", "/v2.0/refused"], 1, /the controller refuses it \(409\): Quota exceeded/],
+  [["plan", "PUT", "/v2.0/ports/p1", "--apply", ""], 2, /--apply: the token is empty/],
   [["receipts", "x"], 2, /a generation is a whole number, not x/],
   [["receipts", "3", "--limit", "1"], 2, /one generation needs no --limit/],
 ])("%j", async (argv, code, message) => {

@@ -1,4 +1,4 @@
-// `axion plan`: what a call of the API would come to. `axion receipts`: which switches have confirmed what.
+// `axion plan`: what a call of the API would come to, and the call made if that is still so. `axion receipts`: which switches have confirmed what.
 import { readFileSync } from "node:fs";
 import { fileErrorText } from "../../lib/files.ts";
 import { UsageError } from "../../lib/usage-error.ts";
@@ -9,6 +9,8 @@ import { cell, plain, table } from "../table.ts";
 export interface PlanOptions {
   readonly project?: string;
   readonly roles?: string;
+  /** Token of a plan. */
+  readonly apply?: string;
 }
 
 interface Pair {
@@ -21,7 +23,7 @@ interface Pair {
   readonly address?: unknown;
 }
 
-interface Planned {
+export interface Planned {
   readonly token?: unknown;
   readonly generation?: unknown;
   readonly answer?: { readonly status?: unknown };
@@ -48,11 +50,28 @@ function bodyOf(given: string): unknown {
   }
 }
 
-export async function plan({ api, json, write }: Call, method: string, path: string, given: string | undefined, { project, roles }: PlanOptions): Promise<number> {
+export async function plan({ api, json, write }: Call, method: string, path: string, given: string | undefined, { project, roles, apply }: PlanOptions): Promise<number> {
   if (roles !== undefined && project === undefined) throw new UsageError("--roles are those of a --project's caller");
-  const { body } = await api.post("/plan", {}, { method, path, ...(given !== undefined && { body: bodyOf(given) }), ...(project !== undefined && { project }), ...(roles !== undefined && { roles }) });
+  if (apply === "") throw new UsageError("--apply: the token is empty");
+  const call = { method, path, ...(given !== undefined && { body: bodyOf(given) }), ...(project !== undefined && { project }), ...(roles !== undefined && { roles }) };
+  if (apply !== undefined) {
+    const { status, body: answer, generation } = await api.post("/call", {}, { ...call, plan: apply });
+    await write(json ? `${JSON.stringify({ status, generation: generation === undefined ? null : Number(generation), answer })}\n` : `${plain(method.toUpperCase())} ${plain(path)}: status ${status}, generation ${cell(generation)}\n`);
+    return 0;
+  }
+  const { body } = await api.post("/plan", {}, call);
   await write(json ? `${JSON.stringify(body)}\n` : planText(body as Planned, `${method.toUpperCase()} ${path}`));
   return 0;
+}
+
+const left = (reachability: NonNullable<Planned["reachability"]>): string => (reachability.truncated === true ? `not all was looked at${reachability.unexamined === 0 ? "" : `: ${cell(reachability.unexamined)} more pairs and classes of traffic, at least`}` : "");
+
+/** What a plan comes to, in a line. */
+export function planLine({ switches = {}, reachability }: Planned): string {
+  const flows = Object.entries(switches).map(([id, { add = [], change = [], remove = [] }]) => `${plain(id)} +${add.length} ~${change.length} -${remove.length}`);
+  const [gained, lost] = [reachability?.gained?.length ?? 0, reachability?.lost?.length ?? 0];
+  const pairs = reachability === undefined ? "" : gained + lost === 0 ? "; no ports gain or lose each other" : `; reachability +${gained} -${lost}`;
+  return `${flows.length === 0 ? "no flows change" : `flows ${flows.join(", ")}`}${pairs}${reachability?.truncated === true ? `; ${left(reachability)}` : ""}`;
 }
 
 function planText({ token, generation, answer, objects = [], switches = {}, reachability }: Planned, call: string): string {
@@ -62,13 +81,13 @@ function planText({ token, generation, answer, objects = [], switches = {}, reac
     return `  ${mark} ${cell(from)} -> ${cell(to)}${cell(address) === "-" ? "" : ` at ${cell(address)}`}  ${cell(protocol)}${ports}${ethertype === "IPv6" ? " by IPv6" : ""}\n`;
   };
   const pairs = [...(reachability?.gained ?? []).map((p) => pair("+", p)), ...(reachability?.lost ?? []).map((p) => pair("-", p))];
-  const left = reachability?.truncated === true ? `  not all was looked at${reachability.unexamined === 0 ? "" : `: ${cell(reachability.unexamined)} more pairs and classes of traffic, at least`}\n` : "";
+  const more = reachability?.truncated === true ? `  ${left(reachability)}\n` : "";
   return [
     `${plain(call)} as of generation ${cell(generation)}: status ${cell(answer?.status)}\n`,
     objects.length === 0 ? "no resource changes\n" : `resources\n${objects.map(changeText).join("")}`,
     flows.length === 0 ? "no flows change\n" : `flows\n${flows.join("")}`,
-    ...(reachability === undefined ? [] : pairs.length + left.length === 0 ? ["no ports gain or lose each other\n"] : [`reachability\n${pairs.join("")}${left}`]),
-    `to make it: the same call with the header X-Axion-Plan: ${cell(token)}\n`,
+    ...(reachability === undefined ? [] : pairs.length + more.length === 0 ? ["no ports gain or lose each other\n"] : [`reachability\n${pairs.join("")}${more}`]),
+    `to make it: the same with --apply ${cell(token)}, or the call with the header X-Axion-Plan: ${cell(token)}\n`,
   ].join("");
 }
 

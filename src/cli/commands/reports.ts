@@ -1,4 +1,4 @@
-// `axion problems` and `axion policy`: what is wrong now, and the access rules in force.
+// `axion problems`, `axion tunnels` and `axion access`: what is wrong now, and the access rules in force.
 import { stringify } from "yaml";
 import { OpsError } from "../ops-api.ts";
 import type { Call } from "../call.ts";
@@ -85,7 +85,7 @@ interface Rule {
   readonly default?: unknown;
 }
 
-export async function policy(call: Call): Promise<number> {
+export async function access(call: Call): Promise<number> {
   const body = await ask(call, "/policy", { format: "json" });
   if (call.json) {
     await call.write(`${JSON.stringify(body)}\n`);

@@ -162,14 +162,14 @@ describe("of a running controller", () => {
     }
   });
 
-  test.each(["problems", "policy"])("%s: what the controller says, or that it does not say it", async (command) => {
-    const ask = await fetch(`${url}/${command}${command === "policy" ? "?format=json" : ""}`);
+  test.each([["problems", "problems"], ["access", "policy"], ["policy", "rules"]])("%s: what the controller says, or that it does not say it", async (command, path) => {
+    const ask = await fetch(`${url}/${path}${path === "policy" ? "?format=json" : ""}`);
     const { code, out, err } = await run([command, "--ops-url", url]);
     if (ask.status === 200) {
       expect({ code, err }).toEqual({ code: 0, err: "" });
       expect(out).toMatch(/\S/);
       expect(JSON.parse(await said(command, "--json"))).toEqual(await ask.json());
-    } else expect({ code, out, err }).toEqual({ code: 1, out: "", err: `axion: the controller at ${url} has no GET /${command} (404): its version does not answer this\n` });
+    } else expect({ code, out, err }).toEqual({ code: 1, out: "", err: `axion: the controller at ${url} has no GET /${path} (404): its version does not answer this\n` });
   });
 
   test("what it does not have, and what it cannot read", async () => {
@@ -202,7 +202,7 @@ describe("without a controller", () => {
     free.close();
     await once(free, "close");
     const line = `axion: no controller answers at http://127.0.0.1:${port}: connection refused; is it running? --ops-url or AXION_OPS_URL names another\n`;
-    for (const command of ["status", "switches", "flows", "problems", "policy"]) {
+    for (const command of ["status", "switches", "flows", "problems", "policy", "access"]) {
       expect(await run([command, "--ops-url", `http://127.0.0.1:${port}/`]), command).toEqual({ code: 1, out: "", err: line });
     }
     expect(await run(["status", "--ops-url", "http://nowhere.invalid"])).toMatchObject({ code: 1, err: expect.stringContaining("no controller answers at http://nowhere.invalid: ") });
@@ -297,7 +297,7 @@ describe("the command line", () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, err: "" });
     const commands = [...help.out.matchAll(/^ {2}([a-z]+)\b/gm)].map((m) => m[1]!);
-    expect(commands).toEqual(["start", "status", "switches", "flows", "trace", "problems", "tunnels", "drops", "policy", "history", "plan", "receipts", "store", "lab", "completion", "help"]);
+    expect(commands).toEqual(["start", "status", "switches", "flows", "trace", "problems", "tunnels", "drops", "policy", "access", "history", "plan", "receipts", "store", "lab", "completion", "help"]);
     for (const name of commands.filter((c) => !["help", "start"].includes(c))) {
       const own = await run([name, "--help"]);
       expect(own, name).toMatchObject({ code: 0, err: "" });

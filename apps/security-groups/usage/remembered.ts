@@ -22,6 +22,7 @@ export class Remembered<V extends Kept> {
   private readonly room: Room;
   private readonly kept = new Map<string, Entry<V>>();
   private readonly byProject = new Map<string, number>();
+  private readonly counts = new Map<string, number>();
   private weight = 0;
 
   constructor(room: Room) {
@@ -30,6 +31,10 @@ export class Remembered<V extends Kept> {
 
   get size(): number {
     return this.kept.size;
+  }
+  /** How many of a project there are. */
+  countOf(project: string): number {
+    return this.counts.get(project) ?? 0;
   }
   get(id: string): V | undefined {
     return this.kept.get(id)?.value;
@@ -42,6 +47,7 @@ export class Remembered<V extends Kept> {
   put(value: V, weight: number): void {
     this.delete(value.id);
     this.kept.set(value.id, { value, weight });
+    this.counts.set(value.project_id, this.countOf(value.project_id) + 1);
     this.weigh(value.project_id, weight);
     const { count, all, project } = this.room;
     for (const [id, old] of this.kept) {
@@ -55,6 +61,9 @@ export class Remembered<V extends Kept> {
     const old = this.kept.get(id);
     if (old === undefined) return;
     this.kept.delete(id);
+    const left = this.countOf(old.value.project_id) - 1;
+    if (left === 0) this.counts.delete(old.value.project_id);
+    else this.counts.set(old.value.project_id, left);
     this.weigh(old.value.project_id, -old.weight);
   }
 

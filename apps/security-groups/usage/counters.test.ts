@@ -1,8 +1,8 @@
 // Counters of rules as the API shows them, without switches: who is told what, and what is kept of a rule that goes. On switches: test/integration/security.
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Harness } from "../../test/support/harness.ts";
+import { Harness } from "../../../test/support/harness.ts";
 import { countedOf, ruleCountTable } from "./counters.ts";
-import type { SecurityGroupRule } from "./model.ts";
+import type { SecurityGroupRule } from "../model.ts";
 
 let h: Harness;
 beforeEach(async () => {

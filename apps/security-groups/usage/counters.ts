@@ -1,12 +1,15 @@
-// What rules have let pass, for those who ask: their flows are looked at when somebody does, and once a minute for a day after, so that what flows have
-// counted which come and go meanwhile is kept. Of rules that nobody asks for nothing is read, kept or stored.
-import { defineSoftTable, defineTable, learned, type Caller, type Cancel, type LiveView, type Row, type ServiceDecl, type ServiceHost } from "#app";
-import { ruleResource, ruleTable, remoteUseTable, useOf, type SecurityGroupRule } from "./model.ts";
+// What rules have let pass: their flows are looked at when somebody asks, and once a minute for a day after, so that what flows have counted which come and
+// go meanwhile is kept. All others are looked at in turns, so many flows a minute, which tells which are never used.
+import { defineSoftTable, defineTable, learned, momentOf, timestampOf, type Caller, type LiveView, type Row, type ServiceDecl, type ServiceHost } from "#app";
+import { ruleResource, ruleTable, remoteUseTable, useOf, type SecurityGroupRule } from "../model.ts";
 import { Remembered } from "./remembered.ts";
 import { Totals, type Counted } from "./totals.ts";
 
 /** By what is counted, see countedOf. */
-export interface StoredCount extends Row, Counted {}
+export interface StoredCount extends Row, Counted {
+  /** RFC 3339; since when it is counted. Absent: an earlier version stored it. */
+  readonly since?: string;
+}
 export const ruleCountTable = defineTable<StoredCount>()("sg_rule_count");
 
 export interface RuleCount extends Row, Pick<Counted, "last_hit"> {
@@ -14,6 +17,10 @@ export interface RuleCount extends Row, Pick<Counted, "last_hit"> {
   readonly packets: number | null;
   readonly bytes: number | null;
   readonly complete: boolean;
+  /** RFC 3339: since when it is counted; when it was looked at; and since when nothing was seen to match, of what is counted. */
+  readonly since: string;
+  readonly looked_at: string;
+  readonly idle_since: string;
 }
 const DAY_S = 86_400;
 const PER_PROJECT = 1000;
@@ -38,10 +45,15 @@ export function shownCounts(view: LiveView, rule: SecurityGroupRule): Record<(ty
 }
 
 const LOOK_S = 60;
+/** Flows of rules that nobody asks for, of which this many are looked at in one turn. */
+const FLOWS_A_TURN = 3000;
+/** Seconds after the start in which the first of these have their turn. */
+const FIRST_S = 5;
 /** What was counted lately is looked at no more. */
 const FRESH_S = 1;
-/** How long what changes by counting alone waits to be stored. */
+/** How long what changes by counting alone waits to be stored; where nobody asks for it, and it was hit before. */
 const STORE_S = 600;
+const STORE_UNASKED_S = DAY_S;
 const ROWS_A_TIME = 1000;
 /** Of rules that are looked at, and of flows whose last counts are remembered. What is forgotten counts on from what is stored. */
 const ROOM = { count: ALL, all: 500_000, project: 50_000 };
@@ -58,21 +70,29 @@ interface Watched {
   lookedAt: number;
   storedAt: number;
   stored: Counted | undefined;
+  readonly since: string;
+  /** RFC 3339: it had counted more than was stored when a controller first looked. */
+  grownAt: string | undefined;
   looking: Promise<void> | undefined;
 }
 
 class RuleCounters {
   private readonly host: ServiceHost;
   private readonly watched = new Remembered<Watched>(ROOM);
-  /** As long as anything is watched. */
-  private turns: Cancel | undefined;
-
   constructor(host: ServiceHost) {
     this.host = host;
     for (const stored of host.view.all(ruleCountTable)) {
       const rule = host.view.get(ruleTable, stored.id) ?? host.view.by(ruleTable, "remote_use", stored.id)[0];
-      if (rule !== undefined && this.watched.size < ALL) this.watch(rule);
+      if (rule !== undefined && this.watched.size < ALL) this.watch(rule).storedAt = this.now;
     }
+    for (const rule of host.view.all(ruleTable)) this.follow(rule);
+    host.after(FIRST_S, () => this.turn());
+    host.every(LOOK_S, () => this.turn());
+  }
+
+  /** Counts a rule that nobody asks for, as long as there is room. */
+  follow(rule: SecurityGroupRule): void {
+    if (this.watched.size < ALL && this.watched.countOf(rule.project_id) < PER_PROJECT) this.watch(rule);
   }
 
   private get now(): number {
@@ -84,9 +104,10 @@ class RuleCounters {
     let found = this.watched.get(id);
     if (found === undefined) {
       const stored = this.host.view.get(ruleCountTable, id);
-      found = { id, project_id: rule.project_id, totals: new Totals(stored), askedAt: this.now, lookedAt: -Infinity, storedAt: -Infinity, stored, looking: undefined };
+      found = {
+        id, project_id: rule.project_id, totals: new Totals(stored), askedAt: -Infinity, lookedAt: -Infinity, storedAt: -Infinity, stored, since: stored?.since ?? timestampOf(this.host.clock.now()), grownAt: undefined, looking: undefined,
+      };
       this.watched.put(found, 0);
-      this.turns ??= this.host.every(LOOK_S, () => this.turn());
     }
     return found;
   }
@@ -106,32 +127,37 @@ class RuleCounters {
     const isUse = this.host.view.get(remoteUseTable, one.id) !== undefined;
     const counts = await this.host.flowCounts(isUse ? "remote-group" : "security-group-rule", one.id, payer);
     if (this.watched.get(one.id) !== one) return;
-    const { now } = this;
+    const before = one.totals.now.packets;
     one.totals.look(counts);
-    one.lookedAt = now;
-    this.watched.put(one, one.totals.flows);
     const { complete } = one.totals;
     const { packets, bytes, last_hit } = one.totals.now;
+    // Of a host that has not said since the start it is not known what it has counted meanwhile.
+    if (packets > before && (one.lookedAt !== -Infinity ? last_hit === null : one.stored !== undefined)) one.grownAt = counts.at;
+    one.lookedAt = this.now;
+    this.watched.put(one, one.totals.flows);
     const known = complete || packets > 0;
-    this.host.learn([learned(ruleCounts, one.project_id, { id: one.id, packets: known ? packets : null, bytes: known ? bytes : null, last_hit, complete })]);
+    const idle_since = [one.since, last_hit ?? one.since, one.grownAt ?? one.since].reduce((a, b) => (momentOf(b) > momentOf(a) ? b : a));
+    this.host.learn([learned(ruleCounts, one.project_id, { id: one.id, packets: known ? packets : null, bytes: known ? bytes : null, last_hit, complete, since: one.since, looked_at: counts.at, idle_since })]);
   }
 
-  /** One turn for those that were asked for lately. */
+  /** One turn for those that were asked for lately, and for some of the others: those that were looked at longest ago. */
   private async turn(): Promise<void> {
     const waiting: Watched[] = [];
+    let flows = 0;
     for (const one of this.watched.values()) {
       // Whoever has too many loses those that were looked at longest ago, as facts do.
-      if (this.now - one.askedAt < DAY_S && (one.lookedAt === -Infinity || this.host.view.fact(ruleCounts, one.id) !== undefined)) waiting.push(one);
-      else this.watched.delete(one.id);
+      if (one.lookedAt !== -Infinity && this.host.view.fact(ruleCounts, one.id) === undefined) this.watched.delete(one.id);
+      else if (this.now - one.askedAt < DAY_S) waiting.push(one);
+      else if (flows < FLOWS_A_TURN) {
+        waiting.push(one);
+        flows += 1 + one.totals.flows;
+      }
     }
     const next = async (): Promise<void> => {
       for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await this.look(one, NOBODY);
     };
     await Promise.all(Array.from({ length: AT_ONCE }, next));
     await this.store(false);
-    if (this.watched.size > 0) return;
-    this.turns?.();
-    this.turns = undefined;
   }
 
   /** What flows that went have counted soon, what is still on switches at long intervals, unless it is `all` that is wanted. */
@@ -140,10 +166,10 @@ class RuleCounters {
     for (const one of this.watched.values()) {
       const { now } = one.totals;
       if (one.stored === now || one.lookedAt === -Infinity || same(one.stored, now)) continue;
-      if (!all && now.gone_packets === one.stored?.gone_packets && this.now - one.storedAt < STORE_S) continue;
+      if (!all && now.gone_packets === one.stored?.gone_packets && this.now - one.storedAt < (this.now - one.askedAt < DAY_S || one.stored.packets === 0 ? STORE_S : STORE_UNASKED_S)) continue;
       one.stored = now;
       one.storedAt = this.now;
-      rows.push({ id: one.id, ...now });
+      rows.push({ id: one.id, ...now, since: one.since });
     }
     for (let at = 0; at < rows.length; at += ROWS_A_TIME) {
       await this.host.transact("what rules have counted", (tx) => {
@@ -161,12 +187,15 @@ const same = (a: Counted | undefined, b: Counted): boolean => a?.packets === b.p
 
 export const ruleCounters: ServiceDecl = {
   name: "rule-counters",
-  about: "counts what the flows of security group rules let pass, where somebody asks for it",
+  about: "counts what the flows of security group rules let pass, often where somebody asks for it, the others in turns",
   start(host) {
     const counters = new RuleCounters(host);
     host.onAsked(ruleResource, COUNTERS, (rules, caller) => counters.asked(rules, caller));
     host.onCommit([ruleTable, remoteUseTable], (changes) => {
-      for (const { id, after } of changes) if (after === undefined) counters.forget(id);
+      for (const { table, id, after } of changes) {
+        if (after === undefined) counters.forget(id);
+        else if (table.name === ruleTable.name) counters.follow(after as SecurityGroupRule);
+      }
     });
     return () => counters.store(true);
   },

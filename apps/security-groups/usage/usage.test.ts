@@ -1,0 +1,166 @@
+// Which rules are used, by what switches of the test's say that they have counted, which others shadow, and what of that is told.
+import { readdirSync } from "node:fs";
+import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "node-openflow";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { appsFolder, Harness } from "../../../test/support/harness.ts";
+import { remoteUseId } from "../model.ts";
+import { opsLists, problems } from "./shown.ts";
+
+let h: Harness;
+/** Packets of each flow, by its key. */
+let counted: Map<string, number>;
+let silent: boolean;
+
+function answers(): void {
+  h.countsOf = (chassis, cookie) => (silent ? undefined : Promise.resolve([...h.engine.flowsOf(chassis)].filter((f) => ((BigInt(f.cookieHi) << 32n) | BigInt(f.cookieLo)) === cookie).map(({ key }) => reply(key, counted.get(key) ?? 0))));
+}
+beforeEach(async () => {
+  // Those alone that are needed: days pass here.
+  const others = readdirSync(appsFolder).filter((name) => !name.startsWith("_") && !["l2", "ipam", "security-groups"].includes(name));
+  h = await Harness.make([], appsFolder, { disabled: others, settings: new Map([["security-groups", { "new-connections-pps": 500, "new-connections-burst": 1000, "unused-rule-days": 2 }]]) });
+  counted = new Map();
+  silent = false;
+  answers();
+  await h.addChassis("hv1");
+});
+afterEach(() => h.close());
+
+/** OFPMP_FLOW reply with one flow without instructions, OpenFlow 1.3.5 section 7.3.5.2; its table, priority and match are those of a flow_mod's bytes. */
+function reply(text: string, packets: number): Buffer {
+  const key = Buffer.from(text, "latin1");
+  const match = key.subarray(FLOW_MOD_MATCH_OFFSET - FLOW_KEY_OFFSET);
+  const out = Buffer.alloc(64 + match.length);
+  out.set([4, 19], 0);
+  out.writeUInt16BE(out.length, 2);
+  out.writeUInt16BE(1, 8);
+  out.writeUInt16BE(48 + match.length, 16);
+  out[18] = key[0]!;
+  out.writeUInt16BE(key.readUInt16BE(30 - FLOW_KEY_OFFSET), 28);
+  out.writeBigUInt64BE(BigInt(packets), 48);
+  out.writeBigUInt64BE(BigInt(packets * 100), 56);
+  match.copy(out, 64);
+  return out;
+}
+
+const p = { "x-project-id": "p", "x-roles": "member" };
+const group = async (): Promise<string> => {
+  const { id } = await h.create("security_group", { name: "g" }, p);
+  for (const { id: rule } of (await h.call("GET", `/v2.0/security-group-rules?security_group_id=${id}`, undefined, p)).body.security_group_rules) await h.call("DELETE", `/v2.0/security-group-rules/${rule}`, undefined, p);
+  return id;
+};
+const rule = async (security_group_id: string, values: Record<string, unknown>): Promise<string> => (await h.create("security_group_rule", { security_group_id, direction: "ingress", ...values }, p)).id;
+const tcp = (of: string, from: number, to = from, more: Record<string, unknown> = {}): Promise<string> => rule(of, { protocol: "tcp", port_range_min: from, port_range_max: to, ...more });
+let network: string | undefined;
+let ofport = 10;
+async function port(...security_groups: string[]): Promise<string> {
+  if (network === undefined) {
+    network = (await h.create("network", {}, p)).id;
+    await h.create("subnet", { network_id: network, ip_version: 4, cidr: "10.0.0.0/24" }, p);
+  }
+  const { id } = await h.create("port", { network_id: network, security_groups }, p);
+  await h.plug("hv1", id, ++ofport);
+  await h.settled();
+  return id;
+}
+beforeEach(() => {
+  network = undefined;
+});
+/** A packet that a rule lets pass. */
+function hit(of: string, by: "security-group-rule" | "remote-group" = "security-group-rule"): void {
+  const { key } = h.engine.wantedFlows("security-groups", by, of)[0]!;
+  counted.set(key, (counted.get(key) ?? 0) + 1);
+}
+interface Shown { readonly id: string; readonly use: string; readonly packets: number | null; readonly shadowed_by: readonly string[]; readonly tighten: { readonly why: string; readonly path: string } | null; readonly since: string; readonly broad: readonly string[] }
+const shown = (asked: Record<string, string> = {}): Shown[] => [...opsLists[0]!.rows(h.view, asked)] as Shown[];
+const one = (id: string): Shown => shown().find((r) => r.id === id)!;
+const told = (): string[] => problems(h.view).map(({ kind, resources }) => `${kind} ${resources![0]!.id}`).sort();
+const pass = async (hours: number): Promise<void> => {
+  for (let i = 0; i < hours * 2; i++) await h.clock.run(1_800_000);
+};
+
+test("a rule that is used, one that never is, one of no port; who has let nothing pass for long enough is told, until it does", async () => {
+  const [g, lonely] = [await group(), await group()];
+  const [a, b, c] = [await tcp(g, 80), await tcp(g, 81), await tcp(lonely, 82)];
+  await port(g);
+  await pass(1);
+  expect([a, b, c].map((id) => one(id).use)).toEqual(["never", "never", "no_port"]);
+  hit(a);
+  await pass(47.5);
+  hit(a);
+  await pass(1);
+  expect([a, b, c].map((id) => [one(id).use, one(id).packets])).toEqual([["used", 2], ["never", 0], ["no_port", 0]]);
+  expect(shown({ "unused-for": "2" }).map(({ id }) => id)).toEqual([b]);
+  expect(shown({ "unused-for": "3" })).toEqual([]);
+  expect(one(b).tighten).toEqual({ why: "unused", method: "DELETE", path: `/v2.0/security-group-rules/${b}` });
+  expect(told()).toEqual([`unused_rule ${b}`]);
+  hit(b);
+  await pass(0.5);
+  expect(told()).toEqual([]);
+  // Used once, and long ago.
+  await pass(49);
+  expect(told()).toEqual([`unused_rule ${a}`, `unused_rule ${b}`].sort());
+}, 60_000);
+
+test("of a host that does not say nothing is known, and nothing is told", async () => {
+  const g = await group();
+  const a = await tcp(g, 80);
+  silent = true;
+  await port(g);
+  await pass(50);
+  expect([one(a).use, one(a).packets, one(a).tighten, told()]).toEqual(["unknown", null, null, []]);
+});
+
+test("since when, and what was counted, is kept over a restart; what was hit meanwhile is not taken for idle", async () => {
+  const g = await group();
+  const [a, b] = [await tcp(g, 80), await tcp(g, 81)];
+  await port(g);
+  hit(a);
+  await pass(24);
+  const { since } = one(b);
+  hit(a);
+  h = await h.restart();
+  answers();
+  await pass(25);
+  expect([one(a).packets, one(b).packets, one(b).since, told()]).toEqual([2, 0, since, [`unused_rule ${b}`]]);
+});
+
+test("rules that others say too: in a group, by groups that every port has; one that covers used ones is not taken away for being never hit itself", async () => {
+  const [g, other] = [await group(), await group()];
+  const [wide, narrow, alone] = [await tcp(g, 1, 100), await tcp(g, 80), await rule(g, { protocol: "udp" })];
+  const any = await rule(other, {});
+  await port(g, other);
+  const bare = await port(other);
+  await h.clock.run(3000);
+  expect([wide, narrow, alone, any].map((id) => one(id).shadowed_by)).toEqual([[any], [wide], [any], []]);
+  // What another group says too is none of the problems: a port may have one without the other.
+  expect(told()).toEqual([`shadowed_rule ${narrow}`]);
+  expect(shown({ shadowed: "true", group: g }).map((r) => r.tighten?.why)).toEqual(["shadowed", "shadowed", "shadowed"]);
+  expect(shown({ port: bare }).map(({ id }) => id)).toEqual([any]);
+  expect(one(any).broad).toEqual(["any_address", "any_protocol"]);
+  hit(narrow);
+  await pass(50);
+  // The switch counts for the narrow one what the wide one says too: without both it would not pass.
+  expect(told().filter((text) => text.startsWith("unused"))).toEqual([]);
+  // A port with the first group alone needs what the second said.
+  await port(g);
+  await h.clock.run(3000);
+  expect([wide, narrow, alone, any].map((id) => one(id).shadowed_by)).toEqual([[], [wide], [], []]);
+  expect(told()).toContain(`shadowed_rule ${narrow}`);
+  expect(told().some((text) => text.endsWith(wide))).toBe(false);
+  await h.call("DELETE", `/v2.0/security-group-rules/${wide}`, undefined, p);
+  await h.settled();
+  await h.clock.run(3000);
+  expect(one(narrow).shadowed_by).toEqual([]);
+});
+
+test("rules with one remote group count together, and so are used or not", async () => {
+  const g = await group();
+  const [a, b] = [await tcp(g, 80, 80, { remote_group_id: g }), await rule(g, { protocol: "udp", remote_group_id: g })];
+  await port(g);
+  await pass(1);
+  hit(remoteUseId(g, g, "ingress", "IPv4"), "remote-group");
+  await pass(1);
+  expect([a, b].map((id) => [one(id).use, one(id).packets])).toEqual([["used", 1], ["used", 1]]);
+  await pass(49);
+  expect(told()).toEqual([`unused_rule ${a}`, `unused_rule ${b}`].sort());
+});
