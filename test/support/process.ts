@@ -71,7 +71,7 @@ export class ControllerProcess {
       { cwd: this.dir, env: UNLIMITED },
     );
     await writeFile(`${this.dir}/controller.pid`, String(this.running.pid)); // by which the guard ends it if this process cannot
-    await this.running.waitFor(/"msg":"ready"/, 30_000);
+    await this.running.waitFor(/"msg":"ready"/, 120_000); // a second on a machine with nothing else to do
   }
 
   get pid(): number {
