@@ -21,7 +21,7 @@ export interface PlanResult {
 export async function benchPlan(w: Workload, repeats: number, appsFolder: string): Promise<PlanResult> {
   const running = await startRunning(w, appsFolder);
   const { apps, tables, layout, model, engine, loop, log } = running;
-  const claims = new Claims({ pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), log, now: () => Date.now() });
+  const claims = new Claims({ pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), log, clock: machineClock });
   const guard = hookGuard(log);
   const planner = new Planner({ apps, tables, layout, model, engine, loop, claims, lineOf, reach: { guard, follower: (state) => new Reacher({ apps, tables, layout, guard, ask: askOf(apps), clock: machineClock, engine: state.engine, view: state.view }) } });
   const api = running.api({ of: planner, clock: machineClock });

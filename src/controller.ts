@@ -27,7 +27,7 @@ import { earlierLayouts } from "./model/layouts.ts";
 import { withCopy } from "./model/copied-store.ts";
 import { Lineage } from "./model/lineage.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
-import { upgradeStore } from "./model/upgrade.ts";
+import { refuseNewer, upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
 import { callsOfOperator, createNorthbound, KeystoneAuth, plansOfOperator, shownPolicy, TokenFile, type Authenticator, type Northbound } from "./northbound/index.ts";
 import { OpsTokenFile } from "./ops/access.ts";
@@ -104,12 +104,12 @@ export class Controller {
     const shadowed = config.shadow === true;
     const metrics = new Metrics();
     const store: KvStore = shadowed ? await this.openCopy() : await this.openStored(config.dataDir, storeMetrics(metrics, () => store.stats()));
+    await refuseNewer(store);
     // Before this start adds to it: what switches were told beyond this is lost.
-    const whole = store.revision;
+    const lineage = await Lineage.open(store, random);
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
     const earlier = await earlierLayouts(store, JSON.stringify(recordOf(layout)));
-    const lineage = await Lineage.open(store, random, whole);
     const model = await Model.open(store, tables, { clock, random, settings: SettingsBook.of(apps, config.settings) });
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);
@@ -122,7 +122,7 @@ export class Controller {
     log.info({ apps: apps.map((a) => a.name), generation: model.generation, flows: engine.stats.flows, ms: Math.round(performance.now() - began) }, "compiled");
     const loop = new CompilerLoop(model, engine, (error) => log.error({ err: error }, "the compiler failed on a batch; its flows stay as they were"));
     this.stops.push(() => loop.stop());
-    const claims = new Claims({ pools, model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), log, now: () => clock.now() });
+    const claims = new Claims({ pools, model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), log, clock });
     this.stops.push(() => claims.stop());
     // Before a switch is spoken to: what waits for its number would be withdrawn, and come again.
     await claims.settled();

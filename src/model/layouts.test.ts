@@ -15,6 +15,12 @@ test("those before the present one, the latest first, each once; one that is the
   expect(await earlierLayouts(store, "last")).toEqual(["n19", "n18", "n17", "n16", "n15", "n14", "n13", "n12"]);
 });
 
+test("of several controllers that start at once each is kept", async () => {
+  const store = openMemory();
+  await Promise.all(["a", "b", "c"].map((layout) => earlierLayouts(store, layout)));
+  expect((await earlierLayouts(store, "d")).sort()).toEqual(["a", "b", "c"]);
+});
+
 test.each(["", "null", "{}", "[1,{}]", "[\"a\""])("a record that says %j is as none", async (text) => {
   const store = openMemory();
   await store.txn([], [{ put: "layouts", value: Buffer.from(text) }]);

@@ -8,15 +8,19 @@ const KEPT = 8;
 
 /** Earlier ones, the latest first; the present one is kept for those that come after. */
 export async function earlierLayouts(store: KvStore, present: string): Promise<string[]> {
-  const entry = await store.get(KEY);
-  let known: string[] = [];
-  try {
-    const list: unknown = entry === undefined ? [] : JSON.parse(entry.value.toString());
-    if (Array.isArray(list)) known = list.filter((l): l is string => typeof l === "string");
-  } catch {
-    // Nobody needs it to go on: what is not known is taken for today's.
+  for (;;) {
+    const entry = await store.get(KEY);
+    let known: string[] = [];
+    try {
+      const list: unknown = entry === undefined ? [] : JSON.parse(entry.value.toString());
+      if (Array.isArray(list)) known = list.filter((l): l is string => typeof l === "string");
+    } catch {
+      // Nobody needs it to go on: what is not known is taken for today's.
+    }
+    const earlier = known.filter((l) => l !== present);
+    if (known[0] === present) return earlier;
+    const written = await store.txn([{ key: KEY, modRevision: entry?.modRevision ?? 0 }], [{ put: KEY, value: Buffer.from(JSON.stringify([present, ...earlier].slice(0, KEPT))) }]);
+    if (written.ok) return earlier;
+    // Another controller wrote its own meanwhile.
   }
-  const earlier = known.filter((l) => l !== present);
-  if (known[0] !== present) await store.txn([], [{ put: KEY, value: Buffer.from(JSON.stringify([present, ...earlier].slice(0, KEPT))) }]);
-  return earlier;
 }

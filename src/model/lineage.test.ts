@@ -45,12 +45,27 @@ test("what was lost is missed, however far the store has counted on since", asyn
   }
 });
 
-test("what is known to be lost in the middle is missed", async () => {
+test("of several controllers on one store each knows what the others told, whoever started when", async () => {
   const store = openMemory();
-  const first = await Lineage.open(store, machineRandom);
-  await write(store, 9);
-  const second = await Lineage.open(store, machineRandom, 4);
-  expect([second.has(first.mark(4)), second.has(first.mark(5)), second.has(second.mark(store.revision))]).toEqual([true, false, true]);
+  const a = await Lineage.open(store, machineRandom);
+  await write(store, 3);
+  const early = a.mark(store.revision);
+  // All at once: none of them may be forgotten.
+  const more = await Promise.all(Array.from({ length: 4 }, () => Lineage.open(store, machineRandom)));
+  const all = [a, ...more];
+  const marks = [early, ...all.map((one) => one.mark(store.revision))];
+  // The first goes on as well: what it tells after others have started is no less known, by whoever starts later.
+  await write(store, 20);
+  const before = await copy(store);
+  await write(store, 20);
+  for (const one of all) marks.push(one.mark(store.revision), one.mark(store.revision - 5));
+  const last = await Lineage.open(store, machineRandom);
+  marks.push(last.mark(store.revision));
+  for (const one of [...all, last]) for (const mark of marks) expect(one.has(mark), mark).toBe(true);
+  // And what was lost is missed: also of what a controller told that had started long before.
+  const restored = await Lineage.open(before, machineRandom);
+  await write(before, 100);
+  for (const mark of marks) expect(restored.has(mark), mark).toBe(Number(mark.split(" ")[1]) <= restored.from);
 });
 
 test("another store's, and what is no mark, is not known", async () => {

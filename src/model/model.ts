@@ -7,15 +7,18 @@
 // of it. Each transaction of a group is a commit of its own: its revision in the store is its generation.
 //
 // Over 400 lines: one queue from call to commit, whose steps share what is staged, in flight and waiting.
-import { defineTable, PoolExhaustedError, type AnyTable, type ReadView, type Row, type SettingDecls, type Settings, type SettingValues, type Table, type Tx } from "#app";
+import type { AnyTable, ReadView, Row, Tx } from "#app";
 import type { SettingsBook } from "../app/settings.ts";
-import { machineClock, type Clock } from "../lib/clock.ts";
+import { machineClock, type Cancel, type Clock } from "../lib/clock.ts";
 import { machineRandom, type Random } from "../lib/random.ts";
 import { StoreError } from "../store/errors.ts";
 import type { AppendResult, Draft, KvEvent, KvStore } from "../store/kv.ts";
+import { Contention } from "./contention.ts";
 import { Layer } from "./rows.ts";
 import { Snapshots, type Snapshot } from "./snapshot.ts";
-import { timestamp } from "./timestamp.ts";
+import { allocationTable, ROWS, Transaction, unlisted, type Touched, type TxSource } from "./transaction.ts";
+
+export type { TxSource } from "./transaction.ts";
 
 /** Who asked for a change: kept with every row it wrote. */
 export interface Cause {
@@ -38,19 +41,15 @@ export interface Change {
 export interface Commit {
   readonly generation: number;
   readonly changes: readonly Change[];
-  /** undefined: another controller's. */
+  /** undefined: whoever wrote it did not say. */
   readonly cause?: Cause;
+  /** Another process wrote it. */
+  readonly foreign?: true;
 }
 
 export interface LastChange {
   readonly cause: Cause;
   readonly generation: number;
-}
-
-/** What one transaction has its time and its UUIDs from. */
-export interface TxSource {
-  readonly clock: Pick<Clock, "now">;
-  readonly random: Random;
 }
 
 /** Where transactions have their time and their UUIDs from; default: the machine. */
@@ -67,10 +66,11 @@ interface Pending {
   /** Nothing may be under way while it runs: it sees what is committed, and shares its group with nobody. */
   readonly alone: boolean;
   result: unknown;
-  /** Rows the transaction wrote, by their key. */
-  touched: Map<string, { table: AnyTable; id: string }>;
+  touched: Touched;
   /** The same with what became of them, when it has run. */
   written: readonly Written[];
+  /** What it threw on rows that are not committed yet: it is refused when they are, and runs again when they will not be. */
+  refusal: { readonly error: unknown } | undefined;
   readonly resolve: (value: { result: unknown; generation: number }) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -122,12 +122,6 @@ const WAITING: WaitingLimits = { transactions: 10_000, bytes: 64 * 1024 * 1024 }
 /** What a transaction takes in memory beside what its caller says. */
 const PENDING_BYTES = 512;
 
-interface Allocation extends Row {
-  readonly next: number;
-}
-const allocationTable = defineTable<Allocation>()("allocation", {});
-
-const ROWS = "t/";
 /** Transactions in one group at most; a longer queue waits for the next write. */
 const GROUP_LIMIT = 512;
 /** Rows in one group, and so in one transaction, at most: a store write has its limit (10,000 operations). */
@@ -138,8 +132,6 @@ const POSTPONED_MS = 200;
 
 /** Rows that are gone whose end is known: two of the largest transactions. */
 const REMOVALS = 20_000;
-
-const rowKey = (table: string, id: string): string => `${ROWS}${table}/${id}`;
 
 /** What a model is opened with; the machine's own clock and randomness by default. */
 export interface ModelOptions extends Partial<Source> {
@@ -165,6 +157,8 @@ export class Model {
   private readonly listeners = new Set<(commit: Commit) => void>();
   private readonly waiting: Pending[] = [];
   private readonly limits: WaitingLimits;
+  private readonly contention: Contention;
+  private holding: Cancel | undefined;
   /** Of those that wait: how many have a weight, and what all weigh. */
   private weighed = 0;
   private weight = 0;
@@ -182,6 +176,7 @@ export class Model {
     this.store = store;
     this.limits = limits;
     this.source = { clock, random };
+    this.contention = new Contention(clock, random);
     this.writer = random.uuid();
     for (const table of [allocationTable, ...tables]) {
       if (table.derived) continue;
@@ -200,8 +195,8 @@ export class Model {
     model.committed = from;
     const watcher = store.watch(
       { prefix: "", fromRevision: from + 1 },
-      (revision, events, writer) => {
-        if (writer !== model.writer) model.foreign(revision, events);
+      (revision, events, writer, note) => {
+        if (writer !== model.writer) model.foreign(revision, events, note);
       },
       (error) => model.fail(error),
     );
@@ -238,7 +233,7 @@ export class Model {
     return this.last.get(table)?.get(id);
   }
 
-  /** What took away a row that is not there any more, if it was among the last 20,000 that this process took away. */
+  /** What took away a row that is not there any more, if it was among the last 20,000 that went while this process ran. */
   removal(table: string, id: string): LastChange | undefined {
     return this.removals.get(`${table}/${id}`);
   }
@@ -250,8 +245,8 @@ export class Model {
   }
 
   /**
-   * Runs `fn` on the newest state and commits what it wrote. Resolves when the write is on disk; rejects with what `fn`
-   * threw (nothing is written then) or with the store's error. A transaction that wrote nothing resolves at once after
+   * Runs `fn` on the newest state and commits what it wrote, again where another controller wrote first. Resolves when the write is on disk;
+   * rejects with what `fn` threw (nothing is written then) once what it saw is on disk, or with the store's error. A transaction that wrote nothing resolves at once after
    * those before it.
    *
    * `bytes`: what `fn` holds, said by callers that come in any number (requests). They are refused with TooBusy, before `fn` runs,
@@ -276,7 +271,7 @@ export class Model {
           return;
         }
       }
-      const pending: Pending = { cause, fn, weight, alone, result: undefined, touched: new Map(), written: [], resolve: resolve as Pending["resolve"], reject };
+      const pending: Pending = { cause, fn, weight, alone, result: undefined, touched: new Map(), written: [], refusal: undefined, resolve: resolve as Pending["resolve"], reject };
       if (waits) {
         this.waiting.push(pending);
         this.weigh(pending, 1);
@@ -290,7 +285,7 @@ export class Model {
    */
   rehearse<T>(fn: (tx: Tx) => T, source: TxSource, rows = this.base): { readonly result: T; readonly changes: readonly Change[]; readonly view: ReadView } {
     const layer = new Layer(rows);
-    const touched: Pending["touched"] = new Map();
+    const touched: Touched = new Map();
     const result = fn(new Transaction(layer, { touched }, this.tables, source));
     if (touched.size > ROW_LIMIT) throw new TransactionTooLarge(`${touched.size} rows; at most ${ROW_LIMIT} are possible`);
     const changes: Change[] = [];
@@ -313,6 +308,7 @@ export class Model {
 
   async close(): Promise<void> {
     this.closing = true;
+    this.flush(); // nobody is waited for
     while (this.inflight !== undefined || this.staged !== undefined || this.waiting.length > 0) await new Promise((done) => setImmediate(done));
     this.stopWatch?.();
     await this.store.close();
@@ -340,7 +336,7 @@ export class Model {
   }
 
   private get stagedIsFull(): boolean {
-    return this.staged?.pending[0]?.alone === true || (this.staged?.pending.length ?? 0) >= (this.oneByOne > 0 ? 1 : GROUP_LIMIT);
+    return this.staged?.pending[0]?.alone === true || (this.staged?.pending.length ?? 0) >= (this.oneByOne > 0 ? 1 : this.contention.most(GROUP_LIMIT));
   }
 
   private stage(pending: Pending): void {
@@ -356,6 +352,8 @@ export class Model {
   private run(pending: Pending, group: Group): "staged" | "refused" | "full" {
     const layer = new Layer(group.layer);
     pending.touched = new Map();
+    pending.written = [];
+    pending.refusal = undefined;
     this.running = true;
     try {
       pending.result = pending.fn(new Transaction(layer, pending, this.tables, this.source));
@@ -369,8 +367,12 @@ export class Model {
       }
       pending.written = written;
     } catch (error) {
-      pending.reject(error);
-      return "refused";
+      if (this.inflight === undefined && group.rows === 0) {
+        pending.reject(error);
+        return "refused";
+      }
+      pending.refusal = { error };
+      return "staged";
     } finally {
       this.running = false;
     }
@@ -391,16 +393,30 @@ export class Model {
       return;
     }
     const group = this.staged;
+    const writes = group.pending.some((p) => p.written.length > 0);
+    if (writes && this.holds()) return;
     this.staged = undefined;
     if (this.oneByOne > 0) this.oneByOne--;
-    if (group.pending.every((p) => p.written.length === 0)) {
-      for (const p of group.pending) p.resolve({ result: p.result, generation: this.committed });
+    if (!writes) {
+      for (const p of group.pending) answer(p, this.committed);
       this.refill();
       return;
     }
     this.inflight = group;
     this.refill();
     this.write(group).catch((error: unknown) => this.fail(error instanceof Error ? error : new Error(String(error))));
+  }
+
+  /** Whether the next write is left for a moment, so that other controllers come to theirs; what is asked for meanwhile goes with it. */
+  private holds(): boolean {
+    const ms = this.closing ? 0 : this.contention.hold;
+    if (ms > 0) {
+      this.holding ??= this.source.clock.setTimeout(() => {
+        this.holding = undefined;
+        this.flush();
+      }, ms);
+    }
+    return ms > 0;
   }
 
   /** Stages what waits, as far as the next group goes. */
@@ -425,15 +441,15 @@ export class Model {
 
   /** Rows keep the call that made them as their cause when the controller itself changes them. */
   private keepCauses(writers: readonly Pending[]): void {
-    const callers = new Map<string, LastChange>();
+    const last = new Map<string, LastChange | undefined>();
     for (const [i, { cause, written }] of writers.entries()) {
       const mark: LastChange = { cause, generation: this.committed + 1 + i };
       for (const row of written) {
-        if (cause.own !== true) callers.set(row.key, mark);
-        else {
-          const before = callers.get(row.key) ?? this.lastChange(row.table.name, row.id);
+        if (cause.own === true && row.after !== undefined) {
+          const before = last.has(row.key) ? last.get(row.key) : this.lastChange(row.table.name, row.id);
           row.kept = before?.cause.own === true ? undefined : before;
         }
+        last.set(row.key, row.after === undefined ? undefined : (row.kept ?? mark));
       }
     }
   }
@@ -441,31 +457,34 @@ export class Model {
   private async write(group: Group): Promise<void> {
     const writers = group.pending.filter((p) => p.written.length > 0);
     this.keepCauses(writers);
-    let answer: AppendResult;
+    let written: AppendResult;
+    const began = this.source.clock.monotonic();
     try {
-      answer = await this.store.append(this.committed, writers.map((p) => this.draft(p)), this.writer);
+      written = await this.store.append(this.committed, writers.map((p) => this.draft(p)), this.writer);
     } catch (error) {
       if (error instanceof StoreError && error.code === "UNAVAILABLE") this.postpone(group, error);
       else if (isUnwritable(error)) this.refuse(group, error);
       else throw error;
       return;
     }
-    if (!answer.ok) {
+    if (!written.ok) {
+      this.contention.lost();
       this.rerun(group);
       return;
     }
+    this.contention.won(this.source.clock.monotonic() - began);
     const before = this.committed;
-    const commits = this.commitsOf(writers, answer.revisions);
+    const commits = this.commitsOf(writers, written.revisions);
     group.layer.mergeDown();
     if (this.staged !== undefined) this.staged.layer.parent = this.base;
     this.inflight = undefined;
-    this.committed = answer.revisions.at(-1)!;
+    this.committed = written.revisions.at(-1)!;
     for (const commit of commits) this.tell(commit);
     let generation = before;
     let next = 0;
     for (const p of group.pending) {
-      if (p === writers[next]) generation = answer.revisions[next++]!;
-      p.resolve({ result: p.result, generation });
+      if (p === writers[next]) generation = written.revisions[next++]!;
+      answer(p, generation);
     }
     this.flush();
   }
@@ -517,13 +536,15 @@ export class Model {
     this.staged = undefined;
     this.weighed = 0;
     this.weight = 0;
+    // What was not sent is not in doubt.
+    const unsent = new StoreError("UNAVAILABLE", error.message, {}, error);
     for (const pending of all) {
-      if (pending.weight > 0 || this.closing) pending.reject(error);
+      if (pending.weight > 0 || this.closing) pending.reject(group.pending.includes(pending) ? error : unsent);
       else this.waiting.push(pending);
     }
-    setTimeout(() => {
+    this.source.clock.setTimeout(() => {
       if (this.inflight === undefined) this.refill();
-    }, POSTPONED_MS).unref();
+    }, POSTPONED_MS);
   }
 
   /** Another controller committed first: its rows have come or will come by the watch; run everything again on them. */
@@ -531,12 +552,17 @@ export class Model {
     this.putBack([...group.pending, ...(this.staged?.pending ?? [])]);
     this.inflight = undefined;
     this.staged = undefined;
-    setImmediate(() => this.refill());
+    const { pause } = this.contention;
+    if (pause > 0 && !this.closing) this.source.clock.setTimeout(() => this.refill(), pause);
+    else setImmediate(() => this.refill());
   }
 
   /** Revisions of other writers, from the watch. Own ones were applied by write(). */
-  private foreign(revision: number, events: readonly KvEvent[]): void {
+  private foreign(revision: number, events: readonly KvEvent[], note: string): void {
     const changes: Change[] = [];
+    const cause = note === "" ? undefined : (JSON.parse(note) as Cause);
+    const removal: LastChange | undefined = cause && { cause, generation: revision };
+    this.interned = new Map();
     for (const event of events) {
       if (!event.key.startsWith(ROWS)) continue;
       const { table, id } = this.parseKey(event.key);
@@ -546,17 +572,22 @@ export class Model {
       if (event.value === undefined) {
         this.base.remove(table, id);
         this.last.get(table.name)?.delete(id);
-      } else this.loadRecord(event.key, event.value, revision);
+        if (removal !== undefined) this.removed(`${table.name}/${id}`, removal);
+      } else this.loadRecord(event.key, event.value, event.modRevision);
       changes.push({ table, id, before, after: this.base.row(table, id) });
     }
+    this.interned = undefined;
     this.committed = revision;
-    if (this.staged !== undefined && this.inflight === undefined) {
-      // What is staged ran on rows that are no longer the newest, and its append would not tell: it comes after this one by now.
-      this.putBack(this.staged.pending);
+    this.contention.heard();
+    // What is staged ran on rows that are no longer the newest, and its append would not tell: it comes after this one by now.
+    const again = this.inflight === undefined ? this.staged : undefined;
+    if (again !== undefined) {
+      this.putBack(again.pending);
       this.staged = undefined;
-      this.refill();
     }
-    this.tell({ generation: revision, changes });
+    // Before anything is decided on it: who decides may ask those who listen.
+    this.tell({ generation: revision, changes, foreign: true, ...(cause !== undefined && { cause }) });
+    if (again !== undefined) this.refill();
   }
 
   /** A listener that throws is a bug of its owner: loud (uncaught), and the commit goes on. */
@@ -593,7 +624,10 @@ export class Model {
       throw new Error(`the store's record ${key} is not JSON`, { cause });
     }
     this.base.put(table, record.row);
-    if (record.cause === undefined) return;
+    if (record.cause === undefined) {
+      this.last.get(table.name)?.delete(record.row.id);
+      return;
+    }
     const generation = record.since ?? revision;
     const request = `${generation} ${record.cause.requestId}`;
     let mark = this.interned?.get(request);
@@ -616,80 +650,10 @@ export class Model {
   }
 }
 
-/** Only stored rows are here: derived ones are the compiler's, facts nobody's to decide a change by. */
-const unlisted = (table: AnyTable): Error =>
-  new Error(table.derived ? `table ${table.name} is derived: a transaction decides by what it derives from` : `something reads table ${table.name}, which no app lists in its tables`);
+function answer({ refusal, reject, resolve, result }: Pending, generation: number): void {
+  if (refusal !== undefined) reject(refusal.error);
+  else resolve({ result, generation });
+}
 
 /** The store refused what was to be written, and takes other writes as before. */
 const isUnwritable = (error: unknown): boolean => error instanceof TypeError || (error instanceof StoreError && error.code === "TOO_LARGE");
-
-class Transaction implements Tx {
-  readonly now: string;
-  private readonly layer: Layer;
-  private readonly pending: Pick<Pending, "touched">;
-  private readonly tables: ReadonlyMap<string, AnyTable>;
-  private readonly random: Random;
-
-  constructor(layer: Layer, pending: Pick<Pending, "touched">, tables: ReadonlyMap<string, AnyTable>, { clock, random }: TxSource) {
-    this.now = timestamp(clock.now());
-    this.layer = layer;
-    this.pending = pending;
-    this.tables = tables;
-    this.random = random;
-  }
-
-  get<R extends Row>(table: Table<R>, id: string): Readonly<R> | undefined {
-    return this.layer.get(table, id);
-  }
-  by<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): readonly Readonly<R>[] {
-    return this.layer.by(table, index, key);
-  }
-  count<R extends Row, I extends string>(table: Table<R, I>, index: I, key: string): number {
-    return this.layer.count(table, index, key);
-  }
-  pairKeys<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string): readonly string[] {
-    return this.layer.pairKeys(table, pair, a);
-  }
-  byPair<R extends Row, P extends string>(table: Table<R, string, P>, pair: P, a: string, b: string): readonly Readonly<R>[] {
-    return this.layer.byPair(table, pair, a, b);
-  }
-  all<R extends Row>(table: Table<R>): Iterable<Readonly<R>> {
-    return this.layer.all(table);
-  }
-  settings<S extends SettingDecls>(of: Settings<S>): SettingValues<S> {
-    return this.layer.settings(of);
-  }
-
-  put<R extends Row>(table: Table<R>, row: NoInfer<R>): void {
-    this.checkStored(table);
-    this.pending.touched.set(rowKey(table.name, row.id), { table, id: row.id });
-    this.layer.put(table, row);
-  }
-
-  /** Rows of a table nobody lists would be gone after a restart. */
-  private checkStored(table: AnyTable): void {
-    if (table.derived) throw new Error(`${table.name} is derived and cannot be written`);
-    if (!this.tables.has(table.name)) throw new Error(`a transaction writes table ${table.name}, which no app lists in its tables`);
-  }
-
-  delete(table: AnyTable, id: string): void {
-    this.checkStored(table);
-    this.pending.touched.set(rowKey(table.name, id), { table, id });
-    this.layer.remove(table, id);
-  }
-
-  uuid(): string {
-    return this.random.uuid();
-  }
-
-  allocate(pool: string, { min, max, used }: { min: number; max: number; used: (n: number) => boolean }): number {
-    const first = Math.min(Math.max(this.get(allocationTable, pool)?.next ?? min, min), max);
-    let n = first;
-    while (used(n)) {
-      n = n === max ? min : n + 1;
-      if (n === first) throw new PoolExhaustedError(`no free number is left in pool ${pool} (${min}..${max})`);
-    }
-    this.put(allocationTable, { id: pool, next: n === max ? min : n + 1 });
-    return n;
-  }
-}

@@ -57,3 +57,14 @@ test("rows of an app that is not there are converted when it is, also later; the
   expect(store.revision).toBe(revision);
   expect(await at(store, "format-left")).toEqual(["thing2", "words"]);
 });
+
+test("several controllers that convert at once, while one of them writes: each row is converted once, and nothing that was written is lost", async () => {
+  const store = openMemory({});
+  for (let i = 0; i < 2500; i++) await put(store, `t/thing/${i}`, { row: { id: `${i}`, size: `${i}` } });
+  const upgrades = [0, 1, 2].map(() => upgradeStore(store, [things]));
+  for (let i = 0; i < 2500; i += 50) await put(store, `t/thing/${i}`, { row: { id: `${i}`, size: i + 5000 } });
+  const counts = await Promise.all(upgrades);
+  for (let i = 0; i < 2500; i++) expect(await at(store, `t/thing/${i}`)).toEqual({ row: { id: `${i}`, size: i % 50 === 0 ? i + 5000 : i } });
+  expect(counts.reduce((sum, n) => sum + n, 0)).toBeLessThanOrEqual(2500);
+  expect(await upgradeStore(store, [things])).toBe(0);
+});

@@ -1,19 +1,23 @@
 // Claims of numbers -> numbers that are held. Claims are derived; when some come or go, the numbers of new ones are taken and those of
 // gone ones given back, in one transaction. It looks at what changed alone, but for the start. It is idempotent, so that of several
-// controllers any may do it. A wish that cannot be met waits until the number is free, and is a problem until then.
+// controllers any may do it: the one whose commit brought it about does so at once, others look a moment later whether it is done. A wish
+// that cannot be met waits until the number is free, and is a problem until then.
 import { ApiError, claimTable, giveBack, holderOf, numberId, poolNumberTable, release, spaceOf, take, type Claim, type Pool, type PoolNumber, type ReadView, type RowChange, type Tx } from "#app";
 import type { Logger } from "pino";
+import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Model } from "../model/model.ts";
 
 /** Numbers taken or given back in one transaction. */
 const STEP = 1000;
+/** So long another controller has for what its commits brought about. */
+const GRACE_MS = 500;
 /** Wishes that are named one by one in /problems. */
 const NAMED = 50;
 
 export interface ClaimsOptions {
   readonly pools: ReadonlyMap<string, Pool>;
-  readonly model: Pick<Model, "view" | "transact" | "lastChange">;
+  readonly model: Pick<Model, "view" | "transact" | "lastChange" | "onCommit">;
   /** Generation that was compiled. */
   readonly compiled: () => number;
   /** Every table, as of that generation. */
@@ -21,7 +25,7 @@ export interface ClaimsOptions {
   /** Tells what compiled commits changed. */
   readonly onChanges: (observer: (changes: readonly RowChange[]) => void) => () => void;
   readonly log: Pick<Logger, "error" | "warn">;
-  readonly now: () => number;
+  readonly clock: Pick<Clock, "now" | "setTimeout">;
 }
 
 /** A wish that is not met. */
@@ -37,13 +41,17 @@ export class Claims {
   /** Claims that it looked at since the start. */
   looked = 0;
   private readonly options: ClaimsOptions;
-  private readonly unsubscribe: () => void;
+  private readonly unsubscribe: readonly (() => void)[];
   /** Ids of numbers whose claims changed, or that may be had now. */
   private pending = new Set<string>();
   /** Those whose number changed in a commit that is still to be compiled: their claims may be in it. */
   private early = new Set<string>();
   private readonly unmet = new Map<string, Unmet>();
   private working: Promise<void> | undefined;
+  /** Something was committed here since it was last compiled. */
+  private own = false;
+  /** What another controller brought about is left to it for a while. */
+  private left: { readonly cancel: Cancel; readonly over: Promise<void>; readonly end: () => void } | undefined;
   private stopped = false;
 
   /** The compiler must have compiled what is stored. */
@@ -52,23 +60,29 @@ export class Claims {
     const { view, model, pools } = options;
     for (const { pool, part, holder } of view.all(claimTable)) this.note(pool, numberId(pool, part, holder));
     for (const { id, claimed, releasing, pool } of model.view.all(poolNumberTable)) if (claimed && !releasing && pools.has(pool)) this.pending.add(id);
-    this.unsubscribe = options.onChanges((changes) => this.changed(changes));
+    this.unsubscribe = [
+      options.onChanges((changes) => this.changed(changes)),
+      model.onCommit(({ foreign }) => {
+        if (foreign !== true) this.own = true;
+      }),
+    ];
     this.check();
   }
 
   /** Whether numbers are on their way: the model is not yet what rules will run on. */
   get busy(): boolean {
-    return this.working !== undefined;
+    return this.working !== undefined || this.left !== undefined;
   }
 
   /** Until all that is claimed now is taken, if it can be. */
   async settled(): Promise<void> {
-    while (this.working !== undefined) await this.working;
+    while (this.busy) await (this.working ?? this.left?.over);
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
-    this.unsubscribe();
+    for (const undo of this.unsubscribe) undo();
+    this.leave(false);
     await this.working;
   }
 
@@ -79,7 +93,7 @@ export class Claims {
       if (named++ === NAMED) break;
       yield { ...common, since: new Date(since).toISOString(), text, cure: { text: "choose another number for one of the two, or make the pool larger" } };
     }
-    if (this.unmet.size > NAMED) yield { ...common, since: new Date(this.options.now()).toISOString(), text: `${this.unmet.size - NAMED} more wishes for numbers are not met`, cure: { text: "see those that are named" } };
+    if (this.unmet.size > NAMED) yield { ...common, since: new Date(this.options.clock.now()).toISOString(), text: `${this.unmet.size - NAMED} more wishes for numbers are not met`, cure: { text: "see those that are named" } };
   }
 
   private note(pool: string, id: string): void {
@@ -95,7 +109,30 @@ export class Claims {
     }
     for (const id of this.early) this.pending.add(id);
     this.early = new Set();
-    this.check();
+    const { own } = this;
+    this.own = false;
+    for (const id of this.pending) if (!this.differs(id, this.options.view.by(claimTable, "number", id))) this.forget(id);
+    if (own || this.pending.size === 0) this.check();
+    else this.leave(true);
+  }
+
+  private forget(id: string): void {
+    this.pending.delete(id);
+    this.unmet.delete(id);
+  }
+
+  /** Begins to leave what is pending to another controller, or ends it. */
+  private leave(begin: boolean): void {
+    if (!begin) {
+      const { left } = this;
+      this.left = undefined;
+      left?.cancel();
+      left?.end();
+    } else if (this.left === undefined && this.working === undefined && !this.stopped) {
+      let end = (): void => undefined;
+      const over = new Promise<void>((resolve) => (end = resolve));
+      this.left = { over, end, cancel: this.options.clock.setTimeout(() => this.check(), GRACE_MS) };
+    }
   }
 
   /** Whoever waits for the number may have it now; of those who wait for any one the first. */
@@ -133,6 +170,7 @@ export class Claims {
   }
 
   private check(): void {
+    this.leave(false);
     if (this.stopped || this.working !== undefined || this.pending.size === 0) return;
     this.working = this.update().then((done) => {
       this.working = undefined;
@@ -148,10 +186,7 @@ export class Claims {
     for (let at = 0; at < ids.length; at += STEP) {
       const step: (readonly [id: string, claims: readonly Claim[]])[] = [];
       for (const id of ids.slice(at, at + STEP)) {
-        if ((model.lastChange(poolNumberTable.name, id)?.generation ?? 0) > this.options.compiled()) {
-          this.early.add(id);
-          continue;
-        }
+        if (this.isEarly(id)) continue;
         const claims = view.by(claimTable, "number", id);
         this.looked += Math.max(1, claims.length);
         if (this.differs(id, claims)) step.push([id, claims]);
@@ -161,7 +196,11 @@ export class Claims {
       // What is given back may be what another wants.
       step.sort(([, a], [, b]) => Number(a.length > 0) - Number(b.length > 0));
       try {
-        const { result } = await model.transact({ requestId: `claims-${this.looked}`, call: "numbers of pools" }, (tx) => step.map(([id, claims]) => this.settle(tx, id, claims)));
+        const { result } = await model.transact({ requestId: `claims-${this.looked}`, call: "numbers of pools" }, (tx) => step.map(([id]) => {
+          // It may run again, on what another controller did.
+          if (this.isEarly(id)) return undefined;
+          return this.settle(tx, id, view.by(claimTable, "number", id));
+        }));
         for (const [i, [id]] of step.entries()) this.judge(id, result[i]);
       } catch (error) {
         for (const id of ids.slice(at)) this.pending.add(id);
@@ -170,6 +209,13 @@ export class Claims {
       }
     }
     return true;
+  }
+
+  /** Whether its number changed in a commit that is still to be compiled; it is looked at then. */
+  private isEarly(id: string): boolean {
+    const early = (this.options.model.lastChange(poolNumberTable.name, id)?.generation ?? 0) > this.options.compiled();
+    if (early) this.early.add(id);
+    return early;
   }
 
   /** Whether there may be something to write. */
@@ -217,7 +263,7 @@ export class Claims {
     if (unmet === undefined) this.unmet.delete(id);
     else {
       if (before?.text !== unmet.text) this.options.log.warn({ claim: unmet.claim.id }, unmet.text);
-      this.unmet.set(id, { ...unmet, since: before?.since ?? this.options.now() });
+      this.unmet.set(id, { ...unmet, since: before?.since ?? this.options.clock.now() });
     }
   }
 }

@@ -15,7 +15,7 @@ export interface SwitchReceipt {
 
 export interface GenerationReceipt {
   readonly generation: number;
-  /** "POST /v2.0/ports", or what the controller did by itself; null: another controller's. */
+  /** "POST /v2.0/ports", or what a controller did by itself; null: whoever wrote it did not say. */
   readonly call: string | null;
   readonly project: string | null;
   /** RFC 3339. */
@@ -49,6 +49,7 @@ interface Kept {
   readonly generation: number;
   readonly call: string | undefined;
   readonly project: string | undefined;
+  /** The controller's own, or another's, which measures it itself. */
   readonly own: boolean;
   readonly committed: number;
   /** The batch that it was compiled in; undefined: it is not compiled yet. */
@@ -102,8 +103,8 @@ export class ReceiptLog {
     return generations.length === 0 ? undefined : { oldest: generations[0]!, newest: generations.at(-1)! };
   }
 
-  private committed({ generation, cause }: Commit): void {
-    const kept: Kept = { generation, call: cause?.call, project: cause?.project, own: cause === undefined || cause.own === true, committed: this.options.clock.now(), batch: undefined, switches: new Map(), open: 0 };
+  private committed({ generation, cause, foreign }: Commit): void {
+    const kept: Kept = { generation, call: cause?.call, project: cause?.project, own: foreign === true || cause === undefined || cause.own === true, committed: this.options.clock.now(), batch: undefined, switches: new Map(), open: 0 };
     this.kept.set(generation, kept);
     this.waiting.push(kept);
     this.trim();

@@ -37,8 +37,8 @@ export interface Storage extends CommitLog {
 export interface Told {
   /** `doubted`: appended here, and refused as nobody knew whether it would come about. */
   commits(commits: readonly LogCommit[], doubted: boolean): void;
-  /** What was between is not known any more: what rows became up to a generation. */
-  jumped(generation: number, changes: readonly LogChange[]): void;
+  /** What was between is not known any more: what rows became up to a generation, each with the one that last wrote it. */
+  jumped(generation: number, events: readonly KvEvent[]): void;
   /** Nothing more can be told. */
   failed(error: StoreError): void;
 }
@@ -101,11 +101,11 @@ export class CommitStore implements KvStore {
       commits: (commits, doubted) => {
         this.#revision = commits.at(-1)!.generation;
         // Who appended it was told that it failed: to him it is like another's.
-        for (const commit of commits) this.#hub.publish(commit.generation, eventsOf(commit), doubted ? "" : commit.writer);
+        for (const commit of commits) this.#hub.publish(commit.generation, eventsOf(commit), doubted ? "" : commit.writer, commit.note);
       },
-      jumped: (generation, changes) => {
+      jumped: (generation, events) => {
         this.#revision = generation;
-        this.#hub.jump(generation, eventsOf({ generation, changes }));
+        this.#hub.jump(generation, events);
       },
       failed: (error) => this.#stop([], error),
     });
@@ -285,7 +285,7 @@ export class CommitStore implements KvStore {
       this.#batches++;
       this.#storage.reveal();
       this.#revision = answer;
-      for (const commit of commits) this.#hub.publish(commit.generation, eventsOf(commit), commit.writer);
+      for (const commit of commits) this.#hub.publish(commit.generation, eventsOf(commit), commit.writer, commit.note);
     }
     this.#txns += group.length;
     this.#largestGroup = Math.max(this.#largestGroup, group.length);

@@ -49,8 +49,11 @@ export interface Draft {
 /** `revisions`: of each draft; of one that changes nothing, the one before it. `revision`: the newest, when it was another than `after`. */
 export type AppendResult = { readonly ok: true; readonly revisions: readonly number[] } | { readonly ok: false; readonly revision: number };
 
-/** `writer`: who appended it, "" if that was not said. */
-export type OnEvents = (revision: number, events: readonly KvEvent[], writer: string) => void;
+/**
+ * `writer`, `note`: who appended it and what it says of it, "" if that was not said. Where what was between is not known any more, one revision
+ * has all that came of it, each event with the revision that last wrote its key.
+ */
+export type OnEvents = (revision: number, events: readonly KvEvent[], writer: string, note: string) => void;
 
 export interface KvWatcher {
   close(): void;

@@ -7,6 +7,7 @@ import { LIMITS, type KvEvent, type KvWatcher, type OnEvents, type WatchOptions 
 interface Kept {
   readonly events: readonly KvEvent[];
   readonly writer: string;
+  readonly note: string;
   readonly bytes: number;
 }
 
@@ -68,10 +69,10 @@ export class WatchHub {
   }
 
   /** The next revision, now durable. */
-  publish(revision: number, events: readonly KvEvent[], writer: string): void {
-    let bytes = 0;
+  publish(revision: number, events: readonly KvEvent[], writer: string, note: string): void {
+    let bytes = note.length;
     for (const event of events) bytes += event.key.length + (event.value?.length ?? 0);
-    this.#kept.push({ events, writer, bytes });
+    this.#kept.push({ events, writer, note, bytes });
     this.#bytes += bytes;
     this.#last = revision;
     for (const watcher of this.#watchers) this.#pump(watcher); // before trimming: none falls behind the history
@@ -86,7 +87,7 @@ export class WatchHub {
     this.#bytes = 0;
     this.#oldest = revision;
     this.#last = revision - 1;
-    this.publish(revision, events, "");
+    this.publish(revision, events, "", "");
   }
 
   fail(error: StoreError): void {
@@ -100,10 +101,10 @@ export class WatchHub {
   #pump(watcher: Watcher): void {
     while (watcher.next <= this.#last && this.#watchers.has(watcher)) {
       const revision = watcher.next++;
-      const { events, writer } = this.#kept[revision - this.#oldest + this.#skip]!;
+      const { events, writer, note } = this.#kept[revision - this.#oldest + this.#skip]!;
       const wanted = watcher.prefix === "" ? events : events.filter((event) => event.key.startsWith(watcher.prefix));
       if (wanted.length === 0) continue;
-      this.#call(watcher, () => watcher.onEvents(revision, wanted, writer));
+      this.#call(watcher, () => watcher.onEvents(revision, wanted, writer, note));
     }
   }
 
@@ -125,7 +126,7 @@ export class WatchHub {
 
   #forget(): void {
     this.#bytes -= this.#kept[this.#skip]!.bytes;
-    this.#kept[this.#skip] = { events: [], writer: "", bytes: 0 };
+    this.#kept[this.#skip] = { events: [], writer: "", note: "", bytes: 0 };
     this.#skip++;
     this.#oldest++;
     if (this.#skip > 1024 && this.#skip * 2 > this.#kept.length) {

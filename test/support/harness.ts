@@ -183,7 +183,7 @@ export class Harness {
       for (const [id, d] of delta.chassis) this.told(id).apply(d, () => rowsOf(engine, id));
     });
     this.claims = new Claims({
-      pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), now: () => clock.now(),
+      pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), clock,
       log: { error: (fields: object): void => void complaints.push(fields), warn: () => undefined },
     });
     this.planner = new Planner({ apps, tables: allTables(apps), layout, model, engine, loop: this.loop, claims: this.claims, facts: this.facts, lineOf, pace: { slice: 20, rest: 0 }, poisonScratch: options.poisonScratch,

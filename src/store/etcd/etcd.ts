@@ -14,8 +14,8 @@ import { randomBytes, randomUUID } from "node:crypto";
 import type { EtcdClient, Event, Watch } from "etcd-v3-client";
 import { CommitStore, type CommitOptions, type Storage, type Told } from "../commit.ts";
 import { compacted, StoreError } from "../errors.ts";
-import { checkOrder, encodeEntry, KEEP, Tail, type Conflict, type Generation, type Keep, type LogChange, type LogCommit } from "../log.ts";
-import type { KvEntry, KvStore, RangeOptions } from "../kv.ts";
+import { checkOrder, encodeEntry, KEEP, Tail, type Conflict, type Generation, type Keep, type LogCommit } from "../log.ts";
+import type { KvEntry, KvEvent, KvStore, RangeOptions } from "../kv.ts";
 import { MemoryRows } from "../rows.ts";
 import { Keys } from "./keys.ts";
 import { explain, Remote, type At, type Base, type Found, type Head } from "./remote.ts";
@@ -29,6 +29,7 @@ const SNAPSHOT_COMMITS = 20_000;
 const SNAPSHOT_MS = 3_600_000;
 const PROBE_MS = 1000;
 const AGAIN_MS = 500;
+const POLL_MS = 5;
 /** Appends in doubt that are remembered. */
 const DOUBTS = 1000;
 
@@ -51,6 +52,8 @@ export class EtcdStorage implements Storage {
   /** Entries of the log that were told, by their first generation. */
   private readonly incoming = new Map<Generation, Found>();
   private taking: Promise<void> | undefined;
+  /** All rows are being read again: nothing is appended meanwhile, and nothing is under way when it begins. */
+  private jumping: Promise<void> | undefined;
   private told: Told | undefined;
   private watch: Watch | undefined;
   private tidying: Promise<void> | undefined;
@@ -70,7 +73,7 @@ export class EtcdStorage implements Storage {
   static async open(client: EtcdClient, prefix: string, keep: Keep = KEEP, make = true): Promise<EtcdStorage> {
     const storage = new EtcdStorage(new Remote(client, new Keys(prefix)), keep);
     try {
-      const revision = await storage.load(make);
+      const { revision } = await storage.load(make);
       storage.follow(revision + 1);
       return storage;
     } catch (error) {
@@ -88,8 +91,8 @@ export class EtcdStorage implements Storage {
     this.takeSoon();
   }
 
-  /** Everything as of one revision of etcd's, which it answers. */
-  private async load(make = false): Promise<number> {
+  /** Everything as of one revision of etcd's. `before`: the rows in whose place they are. */
+  private async load(make = false): Promise<{ readonly revision: number; readonly before: MemoryRows }> {
     for (let tries = 1; ; tries++) {
       const state = await this.remote.state();
       if (state === undefined) {
@@ -113,11 +116,12 @@ export class EtcdStorage implements Storage {
         }
         const { generation } = head.value;
         if (next !== generation + 1) throw new StoreError("LOSS", `etcd says that there are generations up to ${generation}, its log goes to ${next - 1}: start on a backup`, { acknowledged: generation, found: next - 1 });
+        const before = this.rows;
         [this.rows, this.tail, this.head, this.base] = [rows, tail, head, base];
         this.generation = generation;
         this.oldest = base.value.oldest;
         this.tidied = { at: Date.now(), bytes: tail.bytes - base.value.tail.reduce((sum, part) => sum + part.bytes, 0), generation: base.value.snapshot };
-        return revision;
+        return { revision, before };
       } catch (error) {
         // Another one's compaction came in between.
         if ((error as { code?: string }).code !== "COMPACTED" || tries === 5) throw error;
@@ -222,19 +226,25 @@ export class EtcdStorage implements Storage {
   }
 
   /** The log between is gone: what rows became since is told as one. */
-  private async jump(): Promise<void> {
-    const before = new Map(this.rows.list(ALL).map((row) => [row.key, row]));
-    const from = await this.load();
-    const changes: LogChange[] = [];
-    for (const row of this.rows.list(ALL)) {
-      const old = before.get(row.key);
-      before.delete(row.key);
-      if (old?.modRevision !== row.modRevision) changes.push({ key: row.key, before: old, after: row.value });
+  private jump(): Promise<void> {
+    this.jumping ??= this.jumpNow().finally(() => (this.jumping = undefined));
+    return this.jumping;
+  }
+
+  private async jumpNow(): Promise<void> {
+    // What is under way may be among what is read: its place has to be known before.
+    while (this.flight !== undefined) await new Promise((done) => setTimeout(done, POLL_MS));
+    const { revision, before: rows } = await this.load();
+    const before = new Map(rows.list(ALL).map((row) => [row.key, row]));
+    const events: KvEvent[] = [];
+    for (const { key, value, modRevision } of this.rows.list(ALL)) {
+      if (before.get(key)?.modRevision !== modRevision) events.push({ key, value, modRevision });
+      before.delete(key);
     }
-    for (const [key, old] of before) changes.push({ key, before: old });
-    this.told?.jumped(this.generation, changes);
+    for (const key of before.keys()) events.push({ key, modRevision: this.generation });
+    this.told?.jumped(this.generation, events);
     this.incoming.clear();
-    this.follow(from + 1);
+    this.follow(revision + 1);
   }
 
   private wentBack(head: At<Head> | undefined): StoreError {
@@ -253,6 +263,7 @@ export class EtcdStorage implements Storage {
     if (commits.length === 0) return after;
     // What is written cannot be let go of as fast: it waits.
     if (this.tidying !== undefined && this.tail.bytes > 1.5 * this.keep.bytes) await this.tidying;
+    if (this.jumping !== undefined) await this.jumping.catch(() => undefined);
     if (after !== this.generation) return { conflict: this.generation };
     const raw = encodeEntry(commits, true);
     const token = randomBytes(9).toString("base64url");
