@@ -24,6 +24,7 @@ import { RateLimiter, type RateLimits } from "./clients/rate.ts";
 import { makeRegistry } from "./registry.ts";
 import { Shown } from "./shown.ts";
 import { Explanations, type Explain } from "./clients/explain.ts";
+import { Reached } from "./clients/reached.ts";
 import type { WatchOptions } from "./clients/watch-query.ts";
 import { Watches } from "./clients/watch.ts";
 import { plannedObjects, portsSeen } from "./plans/objects.ts";
@@ -160,7 +161,9 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   metrics?.gauge("axion_api_rate_buckets", "Projects and addresses whose requests are counted", () => Object.entries(rates.counts).map(([by, value]) => ({ labels: { by }, value })), ["by"]);
 
   const cut = metrics?.counter("axion_api_watchers_cut_total", "Clients of /v2.0/axion/watch that were cut off, by reason: slow, reset, unauthenticated", ["reason"]);
-  const watches = new Watches({ registry, model, view, ...options.derived, slots: engine.lists.slots, limits: limits.watches ?? {}, cut: (reason) => cut?.inc({ reason }), failed: (error) => log.error({ err: error }, "what a client watches could not be worked out") });
+  const reached = new Reached(model, options.derived?.compiled, limits.reached);
+  metrics?.gauge("axion_api_held", "Requests that wait for changes of other controllers", () => reached.size);
+  const watches = new Watches({ registry, model, view, reached, ...options.derived, slots: engine.lists.slots, limits: limits.watches ?? {}, cut: (reason) => cut?.inc({ reason }), failed: (error) => log.error({ err: error }, "what a client watches could not be worked out") });
   metrics?.gauge("axion_api_watchers", "Clients of /v2.0/axion/watch", () => watches.size);
   metrics?.gauge("axion_api_watched_resources", "Resources that clients of /v2.0/axion/watch follow, each as often as it is followed", () => watches.following);
 
@@ -200,6 +203,7 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
   // What is not through by then is cut off: a request that never ends must not keep the process.
   server.addHook("preClose", (done) => {
     waits.close();
+    reached.close();
     watches.close();
     const began = performance.now();
     setTimeout(() => server.server.closeAllConnections(), DRAIN_MAX_MS).unref();
@@ -314,9 +318,9 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
     const started = performance.now();
     const token = headerOf(request, "x-auth-token");
     const hashed = hasherOf(token);
-    const run = (caller: Caller): Promise<void> | undefined => {
-      rates.known(caller, token, hashed);
-      if (options.unwritable !== undefined && request.method !== "GET") throw new ApiError(503, "ServiceUnavailable", options.unwritable);
+    const served = (caller: Caller): Promise<void> | undefined => {
+      // What it shows is at least of this generation.
+      if (request.method === "GET") void reply.header("x-axion-generation", String(reached.generation));
       const asked = faceRequest(face, request, caller);
       if (face === own && WATCH.test(asked.path)) return watching(asked, request, reply);
       if (face === own && EXPLAIN.test(asked.path)) return explanations.of(request.method, asked).then((body) => { send(request, reply, json(body)); });
@@ -332,6 +336,12 @@ export function createNorthbound(options: NorthboundOptions): Northbound {
         });
       }
       return undefined;
+    };
+    const run = (caller: Caller): Promise<void> | undefined => {
+      rates.known(caller, token, hashed);
+      if (options.unwritable !== undefined && request.method !== "GET") throw new ApiError(503, "ServiceUnavailable", options.unwritable);
+      const held = reached.wanted(headerOf(request, "x-axion-min-generation"), caller);
+      return held === undefined ? served(caller) : held.then(() => served(caller));
     };
     const failed = (error: unknown): void => {
       if (error instanceof Unauthenticated) rates.refused(request.ip, token);

@@ -4,6 +4,7 @@ import type { Change, Model } from "../../model/model.ts";
 import type { View } from "../../model/view.ts";
 import type { Kind, Registry } from "../kinds.ts";
 import type { Slots } from "../lists/slots.ts";
+import type { Reached } from "./reached.ts";
 import { indexOfParts, type Narrowed } from "./watcher.ts";
 
 export interface WatchLimits {
@@ -28,6 +29,8 @@ export interface WatchOptions {
   readonly registry: Registry;
   readonly model: Pick<Model, "generation" | "onCommit" | "snapshot">;
   readonly view: View;
+  /** Waits a little for what another controller wrote; default: nobody does. */
+  readonly reached?: Pick<Reached, "until">;
   /** Generation up to which derived rows are told of; default: they are not. */
   readonly compiled?: () => number;
   /** Changes of derived rows; of stored ones as well, which count for nothing. */

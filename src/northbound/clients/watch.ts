@@ -142,6 +142,8 @@ export class Watches {
     if (accept !== undefined && accept !== "" && !/\*\/\*|text\/\*|text\/event-stream/i.test(accept)) throw new ApiError(406, "HTTPNotAcceptable", "Only text/event-stream is served");
     const narrowed = narrowedBy(query, this.resources);
     const since = sinceOf(query, lastEventId);
+    // Another controller may have told it, of what has not been heard of here yet.
+    if (since !== undefined && since > this.options.model.generation) await this.options.reached?.until(since, caller);
     if (since !== undefined) this.stillKnown(since);
     if (this.closed) throw full();
     const leave = this.places.enter(caller);

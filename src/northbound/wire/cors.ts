@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 
 const METHODS = "GET, HEAD, POST, PUT, DELETE";
-const ASKED = "Accept, Content-Type, Content-Encoding, If-Match, Last-Event-ID, X-Auth-Token, X-Openstack-Request-Id, X-Project-Id, X-Roles, X-User-Id";
+const ASKED = "Accept, Content-Type, Content-Encoding, If-Match, Last-Event-ID, X-Auth-Token, X-Axion-Min-Generation, X-Openstack-Request-Id, X-Project-Id, X-Roles, X-User-Id";
 const SHOWN = "Retry-After, X-Axion-Dataplane, X-Axion-Generation, X-Axion-Pending-Count, X-Axion-Pending-Hosts, X-Openstack-Request-Id";
 const MAX_AGE_S = "600";
 

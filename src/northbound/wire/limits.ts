@@ -1,5 +1,6 @@
 // How much a request may bring, and what is listened to at a time.
 import type { WatchLimits } from "../clients/watch-query.ts";
+import type { ReachedLimits } from "../clients/reached.ts";
 import type { WaitLimits } from "../clients/wait.ts";
 import type { RequestTimes } from "../../lib/http/connections.ts";
 
@@ -22,5 +23,7 @@ export interface Limits {
   readonly connections?: number;
   /** Answers that wait for switches. */
   readonly waits?: WaitLimits;
+  /** Requests that wait for what other controllers wrote. */
+  readonly reached?: ReachedLimits;
   readonly watches?: Partial<WatchLimits>;
 }

@@ -1,0 +1,191 @@
+// Three controllers as processes on one store in three etcd, written to by clients at all of them: what one answers holds for all, also while
+// controllers and etcd's leader are killed. No switches.
+import { setTimeout as sleep } from "node:timers/promises";
+import { EtcdClient } from "etcd-v3-client";
+import { EtcdServer, haveEtcd } from "etcd-v3-client/testing";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ControllerProcess, nightly, type HttpAnswer } from "../../support/process.ts";
+
+const CONTROLLERS = 3;
+const CLIENTS = 32;
+const PORTS = nightly ? 10_000 : 240;
+const WRITES = nightly ? 10_000 : 300;
+const KILLS = nightly ? 60 : 2;
+
+interface Shown {
+  readonly id: string;
+  readonly name: string;
+  readonly "provider:segmentation_id"?: number;
+  readonly fixed_ips?: readonly { readonly ip_address: string }[];
+}
+
+let etcd: EtcdServer;
+let controllers: ControllerProcess[] = [];
+const at = (i: number): ControllerProcess => controllers[i % CONTROLLERS]!;
+
+/** Which member of etcd leads; undefined: none, or it is not known. */
+async function leader(): Promise<number | undefined> {
+  const leads = await Promise.all(etcd.endpoints.map(async (endpoint) => {
+    const client = new EtcdClient({ endpoints: [endpoint] });
+    try {
+      const { leader: id, header } = await client.status({ timeoutMs: 1000 });
+      return id !== 0n && id === header!.member_id;
+    } catch {
+      return false;
+    } finally {
+      client.close();
+    }
+  }));
+  const found = leads.indexOf(true);
+  return found < 0 ? undefined : found;
+}
+
+const newest = async (): Promise<number> => Math.max(...(await Promise.all(controllers.map(async (c) => Number((await c.api("GET", "/v2.0/networks?limit=1")).headers["x-axion-generation"])))));
+
+/** What every controller shows of a collection once all have heard of the same, which has to be one. */
+async function everywhere(path: string): Promise<readonly Shown[]> {
+  const generation = await newest();
+  const lists = await Promise.all(controllers.map(async (controller) => {
+    const answer = await controller.api("GET", `/v2.0/${path}`, undefined, { "x-axion-min-generation": String(generation) });
+    expect(answer.status, answer.text).toBe(200);
+    const [list] = Object.values(answer.body as Record<string, Shown[]>);
+    return list!.sort((a, b) => (a.id < b.id ? -1 : 1));
+  }));
+  for (const list of lists) expect(list).toEqual(lists[0]);
+  return lists[0]!;
+}
+
+describe.skipIf(!haveEtcd)("three controllers on one store", () => {
+  beforeAll(async () => {
+    etcd = await EtcdServer.start({ members: 3 });
+    const client = new EtcdClient({ endpoints: etcd.endpoints });
+    await etcd.untilReady(() => client.range({ key: "ready" }));
+    client.close();
+    const flags = ["--store", `etcd://${etcd.endpoints.join(",")}/cloud`];
+    // All at once on a store that is not there yet.
+    controllers = await Promise.all(Array.from({ length: CONTROLLERS }, (_, i) => ControllerProcess.start({ flags: [...flags, "--name", `c${i}`] })));
+  }, 120_000);
+  afterAll(async () => {
+    await Promise.all(controllers.map((controller) => controller.destroy()));
+    await etcd?.stop();
+  });
+
+  const answers = (list: readonly HttpAnswer[]): number[] => list.map(({ status }) => status).sort();
+
+  test("what one answers the others show; what cannot be twice is not, whoever is asked; each tells the same history", { timeout: 60_000 }, async () => {
+    const network = await at(0).create("network", { name: "shared" });
+    // A subnet by the next one, as soon as the first has answered: it may not have heard of the network.
+    const generation = String(await newest());
+    const made = await at(1).api("POST", "/v2.0/subnets", { subnet: { network_id: network.id, ip_version: 4, cidr: "10.0.0.0/24" } }, { "x-axion-min-generation": generation });
+    expect(made.status, made.text).toBe(201);
+    const shown = await at(2).api("GET", `/v2.0/subnets/${(made.body as { subnet: Shown }).subnet.id}`, undefined, { "x-axion-min-generation": String(made.headers["x-axion-generation"]) });
+    expect([shown.status, Number(shown.headers["x-axion-generation"]) >= Number(made.headers["x-axion-generation"])]).toEqual([200, true]);
+    expect((await at(2).api("GET", "/v2.0/networks", undefined, { "x-axion-min-generation": "soon" })).status).toBe(400);
+
+    // One address, asked for at all of them at once.
+    const port = (ip: string): object => ({ port: { network_id: network.id, fixed_ips: [{ ip_address: ip }] } });
+    for (const ip of ["10.0.0.50", "10.0.0.51", "10.0.0.52"]) expect(answers(await Promise.all(controllers.map((c) => c.api("POST", "/v2.0/ports", port(ip))))), ip).toEqual([201, 409, 409]);
+    // A quota, filled from all sides.
+    expect((await at(0).api("PUT", "/v2.0/quotas/few", { quota: { network: 5 } })).status).toBe(200);
+    await everywhere("networks");
+    const few = await Promise.all(Array.from({ length: 15 }, (_, i) => at(i).api("POST", "/v2.0/networks", { network: { name: `few${i}` } }, { "x-project-id": "few", "x-roles": "member" })));
+    expect(answers(few)).toEqual([...Array<number>(5).fill(201), ...Array<number>(10).fill(409)]);
+    // A network that goes while ports come: one of both, and nothing of the other.
+    for (let round = 0; round < 4; round++) {
+      const { id } = await at(round).create("network", { name: `going${round}` });
+      await everywhere("networks");
+      const [gone, ...ports] = await Promise.all([at(round).api("DELETE", `/v2.0/networks/${id}`), ...[1, 2].map((i) => at(round + i).api("POST", "/v2.0/ports", { port: { network_id: id } }))]);
+      const left = (await everywhere(`ports?network_id=${id}`)).length;
+      expect([gone.status, left, ...answers(ports)]).toEqual(gone.status === 204 ? [204, 0, 404, 404] : [409, ports.filter(({ status }) => status === 201).length, ...answers(ports)]);
+    }
+    const vnis = (await everywhere("networks")).map((row) => row["provider:segmentation_id"]);
+    expect(new Set(vnis).size).toBe(vnis.length);
+    // A plan is of the controller that made it.
+    const plan = { network: { name: "planned" } };
+    const planned = await at(0).api("POST", "/v2.0/networks?plan=1", plan);
+    const token = { "x-axion-plan": (planned.body as { token: string }).token };
+    expect((await at(1).api("POST", "/v2.0/networks", plan, token)).body).toMatchObject({ NeutronError: { type: "PlanNotFound" } });
+    expect((await at(0).api("POST", "/v2.0/networks", plan, token)).status).toBe(201);
+
+    await everywhere("networks");
+    const past = await Promise.all(controllers.map(async (c) => (await c.ops("/history?limit=1000")).body as readonly object[]));
+    expect(past[0]!.length).toBeGreaterThan(20);
+    for (const one of past) expect(one).toEqual(past[0]);
+    const receipts = await Promise.all(controllers.map(async (c) => (await c.ops(`/receipts/${String(made.headers["x-axion-generation"])}`)).body as { call: string }));
+    expect(receipts.map(({ call }) => call)).toEqual(controllers.map(() => "POST /v2.0/subnets"));
+  });
+
+  test(`${PORTS} ports by ${CLIENTS} clients over all of them into one /16: no address twice, and none of them starves`, { timeout: 60_000 + PORTS * 100 }, async () => {
+    const network = await at(0).create("network", { name: "wide" });
+    await at(0).create("subnet", { network_id: network.id, ip_version: 4, cidr: "10.1.0.0/16" });
+    await everywhere("subnets");
+    const acknowledged = new Map<string, string>();
+    const share = Array<number>(CONTROLLERS).fill(0);
+    let next = 0;
+    await Promise.all(Array.from({ length: CLIENTS }, async (_, client) => {
+      while (next < PORTS) {
+        const n = next++;
+        const answer = await at(client).api("POST", "/v2.0/ports", { port: { network_id: network.id, name: `p${n}` } });
+        expect(answer.status, answer.text).toBe(201);
+        const { id, fixed_ips } = (answer.body as { port: Shown }).port;
+        acknowledged.set(id, fixed_ips![0]!.ip_address);
+        share[client % CONTROLLERS]!++;
+      }
+    }));
+    expect(acknowledged.size).toBe(PORTS);
+    expect(new Set(acknowledged.values()).size).toBe(PORTS);
+    const there = await everywhere(`ports?network_id=${network.id}`);
+    expect(new Map(there.map(({ id, fixed_ips }) => [id, fixed_ips![0]!.ip_address]))).toEqual(new Map([...acknowledged].sort(([a], [b]) => (a < b ? -1 : 1))));
+    // Clients go on as soon as they are answered: whoever is answered late has fewer.
+    for (const [i, count] of share.entries()) expect(count, `by ${i} of ${share.join(", ")}`).toBeGreaterThan(PORTS / CONTROLLERS / 5);
+  });
+
+  test(`${WRITES} acknowledged writes while controllers and etcd's leader are killed ${KILLS} times: all there, none twice`, { timeout: 120_000 + KILLS * 20_000 + WRITES * 50 }, async () => {
+    const acknowledged = new Map<string, string>();
+    const asked = new Set<string>();
+    let killing = true;
+    const clients = Array.from({ length: 8 }, async (_, client) => {
+      for (let n = 0; killing || acknowledged.size < WRITES; n++) {
+        const name = `k${client}-${n}`;
+        asked.add(name);
+        const answer = await at(client + n).api("POST", "/v2.0/security-groups", { security_group: { name } }).catch(() => undefined);
+        if (answer?.status === 201) acknowledged.set((answer.body as { security_group: Shown }).security_group.id, name);
+        else {
+          // Its controller is gone, or the store cannot be written now; nothing else may be.
+          if (answer !== undefined) expect(answer.status, answer.text).toBe(503);
+          await sleep(20);
+        }
+      }
+    });
+    const killer = (async () => {
+      for (let kill = 0; kill < KILLS; kill++) {
+        await sleep(nightly ? 1000 : 400);
+        const victim = nightly ? kill % (CONTROLLERS + 1) : kill * CONTROLLERS;
+        if (victim < CONTROLLERS) {
+          await at(victim).kill9();
+          await sleep(100);
+          await at(victim).start();
+        } else {
+          const leads = await leader();
+          if (leads === undefined) continue;
+          await etcd.kill(leads);
+          await sleep(1500);
+          etcd.begin(leads);
+        }
+      }
+      killing = false;
+    })();
+    await Promise.all([...clients, killer.finally(() => (killing = false))]);
+    for (const controller of controllers) while ((await controller.ops("/readyz")).status !== 200) await sleep(50);
+    expect(acknowledged.size).toBeGreaterThanOrEqual(WRITES);
+    const there = (await everywhere("security-groups?fields=id&fields=name")).filter(({ name }) => asked.has(name));
+    const byId = new Map(there.map(({ id, name }) => [id, name]));
+    for (const [id, name] of acknowledged) expect(byId.get(id), name).toBe(name);
+    // What was not acknowledged may be there, but not twice either.
+    expect(new Set(byId.values()).size).toBe(there.length);
+    if (!nightly) return; // who was killed has read it anew
+    await at(0).kill9();
+    await at(0).start();
+    expect((await everywhere("security-groups?fields=id&fields=name")).filter(({ name }) => asked.has(name))).toEqual(there);
+  });
+});
