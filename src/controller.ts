@@ -181,7 +181,7 @@ export class Controller {
     const appProblems = new AppProblems(apps, view, guard, clock);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock });
     const history = new History(store, model, tables);
-    const past = new PastFlows({ history, planner, dump, tables, view: model.view, engine });
+    const past = new PastFlows({ history, planner, dump, tables, engine });
     if (shadowed) this.tellDifferences(dump, southbound, engine);
     const tracer = new Tracer({ apps, tables, view, engine, layout, guard, ask: askOf(apps), clock, past, switches: southbound });
     const northbound: Northbound = createNorthbound({ explain: (asked) => explained(tracer, asked), apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, foresight: { of: planner, clock }, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });

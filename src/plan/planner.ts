@@ -36,6 +36,9 @@ export interface Plan<T, L> {
   readonly reachability: Reachability | undefined;
 }
 
+/** Rows, what follows from them, and both with facts, while others see what is committed. */
+export type PlanState = Pick<World, "engine" | "view" | "rows">;
+
 export interface PlannerParts extends Omit<WorldParts, "model"> {
   readonly model: Pick<Model, "generation" | "rehearse" | "place" | "onCommit" | "layer">;
   readonly engine: Pick<Engine, "attempt" | "view">;
@@ -187,7 +190,22 @@ export class Planner {
     }
   }
 
-  /** What the desired state is while rows are in their places. @throws PlanTooLarge */
+  /**
+   * What the desired state is while rows are in their places: on the copy, in slices. `changes` is asked for when the copy is what is committed, and nothing
+   * may be committed before it answers. @throws PlanTooLarge, PlansBusy; what `read` throws
+   */
+  async apart<T>(changes: () => readonly Change[], read: (state: PlanState) => Stepwise<T>, runs = this.limits.runs): Promise<T> {
+    return this.alone("", async (world) => {
+      const trial = { changes: changes(), runs, place: (those: readonly Change[], as: "after" | "before") => world.place(those, as), follow: () => [], read: () => read(world) };
+      try {
+        return await spread(world.engine.attempting(trial), this.pace, () => this.ended(world));
+      } catch (error) {
+        throw tooLarge(error);
+      }
+    });
+  }
+
+  /** The same at once, on the compiler that everybody has. @throws PlanTooLarge; what `read` throws */
   during<T>(changes: readonly Change[], read: (delta: ReadonlyMap<string, ChassisDelta>) => T, runs = this.limits.runs): T {
     const { model, engine, loop } = this.parts;
     loop.catchUp();

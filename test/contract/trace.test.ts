@@ -8,11 +8,13 @@ import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { allTables } from "../../src/boot/registry.ts";
 import { explained } from "../../src/ops/trace/explain.ts";
 import { requestOf } from "../../src/ops/trace/request.ts";
-import { Tracer, type TraceAnswer } from "../../src/ops/trace/tracer.ts";
+import { Tracer, type TraceAnswer, type TraceRequest } from "../../src/ops/trace/tracer.ts";
 import { Harness, type Answer } from "../support/harness.ts";
 
 let h: Harness;
 let tracer: Tracer;
+/** Which goes into the past on a copy, also where little changed since. */
+let apart: Tracer;
 
 type Body = Readonly<Record<string, unknown>>;
 const trace = (body: Body): Promise<TraceAnswer> => tracer.trace(requestOf({ state: "desired", ...body }));
@@ -44,7 +46,9 @@ beforeEach(async () => {
   ofport = 1;
   for (const host of ["hv1", "hv2"]) await h.addChassis(host);
   const guard = hookGuard({ error: (fields: object): void => void h.complaints.push(fields) }, () => 0);
-  tracer = new Tracer({ apps: h.apps, tables: allTables(h.apps), view: h.view, engine: h.engine, layout: h.layout, guard, ask: askOf(h.apps), clock: h.clock, past: h.past().flows });
+  const parts = { apps: h.apps, tables: allTables(h.apps), view: h.view, engine: h.engine, layout: h.layout, guard, ask: askOf(h.apps), clock: h.clock };
+  tracer = new Tracer({ ...parts, past: h.past().flows });
+  apart = new Tracer({ ...parts, past: h.past({ rows: -1 }).flows });
 });
 afterEach(async () => {
   expect(h.complaints).toEqual([]);
@@ -189,7 +193,8 @@ test("a rule that was deleted let it pass at an instant before", async () => {
   await h.settled();
   const before = h.model.generation;
   const question = { from: "a", to: "b", protocol: "tcp", port: 80 };
-  const ask = (more: Body): Promise<TraceAnswer> => tracer.trace({ ...requestOf({ ...question, ...more }), names: true });
+  const request = (more: Body): TraceRequest => ({ ...requestOf({ ...question, ...more }), names: true });
+  const ask = (more: Body): Promise<TraceAnswer> => tracer.trace(request(more));
   h.clock.advance(10_000);
   expect((await h.call("DELETE", `/v2.0/security-group-rules/${rule.id}`)).status).toBe(204);
   await h.call("PUT", `/v2.0/ports/${b.id}`, { port: { name: "renamed" } });
@@ -201,6 +206,8 @@ test("a rule that was deleted let it pass at an instant before", async () => {
   expect(was.hops.flatMap((hop) => hop.resources)).toContainEqual({ type: "security_group_rule", id: rule.id });
   expect(await ask({ at: new Date(h.clock.now() - 5000).toISOString() })).toMatchObject({ verdict: "delivered", generation: before });
   expect(await ask({ at: String(generation), to: "renamed" })).toMatchObject({ verdict: "dropped", generation, cause: { reason: "security_group" } });
+  for (const more of [{ at: before }, { at: String(generation), to: "renamed" }]) expect(await apart.trace(request(more))).toEqual(await ask(more));
+  await expect(apart.trace(request({ at: before, from: "nobody" }))).rejects.toMatchObject({ parameter: "from", status: 404 });
   // Nothing is left of it.
   expect([h.model.generation, [...h.engine.flowsOf("hv2")].length]).toEqual([generation, flows]);
   expect(await trace({ ...question, from: a.id, to: b.id })).toMatchObject({ verdict: "dropped" });

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { SeededRandom } from "../../src/lib/random.ts";
 import { lineOf } from "../../src/ops/flows/flow-dump.ts";
 import { flowLine } from "../../src/ops/flows/flows.ts";
+import type { PastLimits } from "../../src/ops/flows/past.ts";
 import { compare } from "../support/from-scratch.ts";
 import { Harness } from "../support/harness.ts";
 import { History, step } from "./history.ts";
@@ -30,7 +31,7 @@ test("flows of past instants are what was desired then, and looking leaves nothi
     for (const n of [0, 1, 2, 3, 4]) await history.run({ do: "plug", n, m: n });
     const first = h.model.generation;
     const told = new Map<number, Record<string, string[]>>();
-    const desired = (): Record<string, string[]> => Object.fromEntries(HOSTS.map((id) => [id, [...h.engine.flowsOf(id)].map(lineOf).sort()]));
+    const desired = (engine = h.engine): Record<string, string[]> => Object.fromEntries(HOSTS.map((id) => [id, [...engine.flowsOf(id)].map(lineOf).sort()]));
     for (const [i, s] of fc.sample(step, { numRuns: CHANGES, seed: 12 }).entries()) {
       await history.run(s);
       if (i % Math.floor(CHANGES / INSTANTS) !== 0) continue;
@@ -53,8 +54,19 @@ test("flows of past instants are what was desired then, and looking leaves nothi
     for (const [generation, then] of [...told].sort(() => random.next() - 0.5)) {
       expect(await ask(generation), `generation ${generation}`).toEqual(Object.entries(then).flatMap(([id, lines]) => lines.map((line) => `${id} ${line}`)).sort());
     }
-    // As it is done in a large house, on the engine that everybody has.
-    for (const generation of [...told.keys()].filter((_, i) => i % 3 === 0)) expect(await ask(generation, undefined, large)).toEqual(await ask(generation));
+    // As it is done in a large house, on the copy on which plans are tried; and what reads it by itself, there or on the engine that everybody has.
+    const at = (limits: Partial<PastLimits>, generation: number): Promise<readonly [boolean, Record<string, string[]>]> =>
+      h.past(limits).flows.during({ generation }, function* (_, state) {
+        if (state !== undefined) yield;
+        return [state === undefined, desired(state?.engine)] as const;
+      });
+    for (const generation of [...told.keys()].filter((_, i) => i % 3 === 0)) {
+      expect(await ask(generation, undefined, large)).toEqual(await ask(generation));
+      expect(await at({ rows: Infinity, runs: Infinity }, generation)).toEqual([true, told.get(generation)]);
+      expect(await at({ rows: -1 }, generation)).toEqual([false, told.get(generation)]);
+      // Nothing may follow: at once only where nothing does.
+      expect(await at({ rows: Infinity, runs: 0 }, generation)).toEqual([generation === h.model.generation, told.get(generation)]);
+    }
     expect(desired()).toEqual(now);
     compare(h);
     // What is committed while it is worked out does not show.

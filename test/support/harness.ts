@@ -313,7 +313,7 @@ export class Harness {
     const history = new History(this.world.store, model, tables);
     // No switch is asked.
     const southbound = { switches: () => [], quarantined: () => [], compareInstalled: () => Promise.resolve([]) } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
-    return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock }), tables, view: model.view, engine, ...(limits !== undefined && { limits }) }) };
+    return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock }), tables, engine, ...(limits !== undefined && { limits }) }) };
   }
 
   /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are and what is dropped. */

@@ -1,38 +1,41 @@
 // Flows as they were wanted at an instant of the past: the rows of that instant, compiled by the rules of today. In a house of usual size that is done on a
-// copy of its own, slice by slice, so that it holds up nobody however much has changed since. In a large one a copy would cost more than it is worth: there
-// the rows stand for a moment where today's do (src/plan), which costs what has changed.
+// copy of its own, slice by slice, so that it holds up nobody however much has changed since. In a large one the rows stand for a while where those of today
+// do on the copy on which plans are tried (src/plan), which costs what has changed, and the copy where there is none yet.
 import { chassisTable, type AnyTable, type ReadView, type Table } from "#app";
 import type { Engine } from "../../compiler/engine.ts";
 import { finish, spread, type Pace, type Stepwise } from "../../lib/turns/stepwise.ts";
 import { NotKept, type History, type Instant } from "../../model/history.ts";
+import type { Change } from "../../model/model.ts";
 import { Layer } from "../../model/rows.ts";
-import { PlanTooLarge, type Planner } from "../../plan/planner.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import { PlansBusy, PlanTooLarge, type Planner, type PlanState } from "../../plan/planner.ts";
 import { flowFilter, flowLine, type FlowQuery, type FlowRecord } from "./flows.ts";
 import type { FlowDump } from "./flow-dump.ts";
 import { BadQuery } from "../bad-query.ts";
 
 export interface PastParts {
   readonly history: Pick<History, "stateAt" | "generationAt">;
-  readonly planner: Pick<Planner, "during">;
+  readonly planner: Pick<Planner, "during" | "apart">;
   readonly dump: Pick<FlowDump, "desiredAt">;
   /** Every table. */
   readonly tables: readonly AnyTable[];
-  /** Rows as they are; while the past is looked at on the engine that everybody has, as they were. */
-  readonly view: ReadView;
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, "stats" | "aside">;
   readonly limits?: Partial<PastLimits>;
 }
 
 export interface PastLimits {
-  /** Different flows of today up to which the past is compiled on a copy. */
+  /** Different flows of today up to which the past is compiled on a copy of its own. */
   readonly copied: number;
+  /** Rows that changed since, and runs of rules that follow, up to which something small is read at once, on the compiler that everybody has. */
+  readonly rows: number;
+  readonly runs: number;
 }
-/** Some 2 KiB each, while it is looked at. */
-const LIMITS: PastLimits = { copied: 60_000 };
+/** Of copies some 2 KiB for each flow, while it is looked at. */
+const LIMITS: PastLimits = { copied: 60_000, rows: 50, runs: 100 };
 
 /** Flows in one answer: they are put together in one turn. */
 const FLOWS = 100_000;
-/** Rows that changed since, and runs of rules that follow, where it is not done on a copy. */
+/** Rows that changed since, and runs of rules that follow, where it is not done on a copy of its own. */
 const ROWS = 50_000;
 const RUNS = 200_000;
 /** Questions at once. */
@@ -69,12 +72,27 @@ export class PastFlows {
 
   /**
    * What `read` finds in the state of an instant: rows, what is derived from them, and the compiler's flows are then as they were, and what is learned is not.
-   * In one turn, on the engine that everybody has. @throws BadQuery naming `at`
+   * Where little changed since that is in one turn, on what everybody has (`state` is undefined, and nothing may be waited for), else on a copy, in slices.
+   * @throws BadQuery naming `at`
    */
-  async during<T>(at: Instant, read: (generation: number) => T): Promise<T> {
+  async during<T>(at: Instant, read: (generation: number, state: PlanState | undefined) => Stepwise<T>): Promise<T> {
     return this.bounded("at", async () => {
-      const generation = await this.parts.history.generationAt(at);
-      return this.within(generation, () => read(generation));
+      const { history, planner } = this.parts;
+      const generation = await history.generationAt(at);
+      const past = await history.stateAt(generation);
+      try {
+        const changes = past.changes();
+        if (changes.length <= this.limits.rows) {
+          try {
+            return planner.during(changes, () => finish(read(generation, undefined)), this.limits.runs);
+          } catch (error) {
+            if (!(error instanceof PlanTooLarge)) throw error;
+          }
+        }
+        return await this.apart(past, (state) => read(generation, state));
+      } finally {
+        past.close();
+      }
     });
   }
 
@@ -107,6 +125,7 @@ export class PastFlows {
       return await work();
     } catch (error) {
       if (error instanceof NotKept) throw new BadQuery(parameter, error.message, 404);
+      if (error instanceof PlansBusy) throw new BadQuery(parameter, error.message, 503);
       if (error instanceof PlanTooLarge) throw new BadQuery(parameter, `too much has changed since then to work it out (${error.message.replace(/^.*?: /, "")})`);
       throw error;
     } finally {
@@ -115,30 +134,28 @@ export class PastFlows {
   }
 
   private async at(generation: number, query: FlowQuery, parameter: string): Promise<readonly FlowRecord[]> {
-    const { history, view, engine } = this.parts;
-    if (engine.stats.flows > this.limits.copied) return this.within(generation, () => finish(this.reading(generation, query, parameter, view, engine)));
-    const state = await history.stateAt(generation);
+    const { history, engine } = this.parts;
+    const past = await history.stateAt(generation);
     let rows: Layer;
     try {
-      rows = await spread(this.copying(state.view), PACE);
+      if (engine.stats.flows > this.limits.copied) return await this.apart(past, (state) => this.reading(generation, query, parameter, state.rows, state.engine));
+      rows = await spread(this.copying(past.view), PACE);
     } finally {
-      state.close();
+      past.close();
     }
     const then = engine.aside(rows);
     await spread(then.compiling(generation), PACE);
     return spread(this.reading(generation, query, parameter, rows, then), PACE);
   }
 
-  private async within<T>(generation: number, read: () => T): Promise<T> {
-    const { history, planner } = this.parts;
-    const state = await history.stateAt(generation);
-    try {
-      const changes = state.changes();
-      if (changes.length > ROWS) throw new PlanTooLarge(`: ${changes.length} rows`);
-      return planner.during(changes, read, RUNS);
-    } finally {
-      state.close();
-    }
+  /** On the copy on which plans are tried. */
+  private async apart<T>(past: Snapshot, read: (state: PlanState) => Stepwise<T>): Promise<T> {
+    const changes = (): readonly Change[] => {
+      const those = past.changes();
+      if (those.length > ROWS) throw new PlanTooLarge(`: ${those.length} rows`);
+      return those;
+    };
+    return this.parts.planner.apart(changes, read, RUNS);
   }
 
   private *copying(view: ReadView): Stepwise<Layer> {

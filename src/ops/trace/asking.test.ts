@@ -1,8 +1,8 @@
-// Work that waits: what it is told of what it asked, how long it may take, and that over the past it asks nobody.
+// Work that waits: what it is told of what it asked, how long it may take.
 import { OpenFlowError } from "node-openflow";
 import { expect, test } from "vitest";
 import { SimulatedClock } from "../../lib/clock.ts";
-import { atOnce, Deadline, wait, waited, waitFor, type Asking } from "./asking.ts";
+import { Deadline, wait, waited, waitFor, type Asking } from "./asking.ts";
 
 const clock = new SimulatedClock();
 
@@ -28,13 +28,4 @@ test("ends when its time is over, whatever it waits for", async () => {
   clock.advance(1000);
   await expect(work).rejects.toMatchObject({ why: "late" });
   expect(() => deadline.check()).toThrow("1 seconds");
-});
-
-test("over the past asks nobody", () => {
-  const settled = function* (): Asking<string> {
-    yield* [];
-    return "then";
-  };
-  expect(atOnce(settled())).toBe("then");
-  expect(() => atOnce(asking(Promise.resolve(1), Promise.resolve(2)))).toThrow("waits for a switch");
 });

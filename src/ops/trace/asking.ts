@@ -1,5 +1,5 @@
 // Work that may have to wait for switches: it yields what is to be waited for. So the same code follows a packet over switches that are asked, and over
-// the past, where all of it has to be one turn.
+// the past, where nobody is, and it may have to be one turn.
 import { OpenFlowError } from "node-openflow";
 import type { Clock } from "../../lib/clock.ts";
 
@@ -78,11 +78,4 @@ export async function waited<T>(work: Asking<T>, deadline: Deadline): Promise<T>
     }
     step = work.next();
   }
-}
-
-/** Work that asks nobody. */
-export function atOnce<T>(work: Asking<T>): T {
-  const step = work.next();
-  if (step.done !== true) throw new Error("a trace over the past waits for a switch");
-  return step.value;
 }

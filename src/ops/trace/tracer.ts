@@ -1,11 +1,12 @@
 // A trace: what was asked -> a packet, its way over the switches and the way back, what came of it, and why.
 import { chassisTable, isCause, type PacketCause, type PacketEntrance, type PacketQuestion, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
 import { formatInstructions, formatMatch, parseMatch } from "node-openflow";
+import { spread } from "../../lib/turns/stepwise.ts";
 import { registerOfPacket } from "../../pipeline/naming.ts";
 import { Packet } from "../../trace/index.ts";
 import type { Instant } from "../../model/history.ts";
 import { BadQuery } from "../bad-query.ts";
-import { atOnce, Deadline, TraceBroken, waited, type Asking } from "./asking.ts";
+import { Deadline, TraceBroken, waited, type Asking } from "./asking.ts";
 import { causeOf, differenceOn, elsewhere, macText } from "./causes.ts";
 import { Connections, type Phase } from "./connections.ts";
 import type { TracerParts } from "./parts.ts";
@@ -120,7 +121,7 @@ export class Tracer {
   async trace(request: TraceRequest): Promise<TraceAnswer> {
     const deadline = new Deadline(this.parts.clock, TIME_MS);
     const { at } = request;
-    if (at !== undefined) return this.inPast(at, (generation) => ({ ...atOnce(this.traced(request, deadline, undefined)), generation }));
+    if (at !== undefined) return this.inPast(at, request);
     for (let tries = 1; ; tries++) {
       try {
         return await waited(this.traced(request, deadline, this.parts.switches), deadline);
@@ -131,23 +132,34 @@ export class Tracer {
     }
   }
 
-  private async inPast<T>(at: Instant, read: (generation: number) => T): Promise<T> {
-    const { past } = this.parts;
+  private async inPast(at: Instant, request: TraceRequest): Promise<TraceAnswer> {
+    const { past, ...parts } = this.parts;
     if (past === undefined) throw new BadTrace("at", "nothing of the past is kept here");
+    const { clock } = parts;
     try {
-      return await past.during(at, read);
+      return await past.during(at, function* (generation, state) {
+        const { view, engine } = state ?? parts;
+        const then = new Tracer({ apps: parts.apps, tables: parts.tables, layout: parts.layout, guard: parts.guard, ask: parts.ask, clock, view, engine });
+        // Where nobody waits for it, time is taken to get ready.
+        return { ...(yield* then.traced(request, new Deadline(clock, TIME_MS), undefined, state !== undefined)), generation };
+      });
     } catch (error) {
       if (error instanceof BadQuery) throw new BadTrace(error.parameter, error.reason, error.status);
       throw error;
     }
   }
 
-  private *traced(request: TraceRequest, deadline: Deadline, switches: Switches | undefined): Asking<TraceAnswer> {
+  /** `slowly`: what is desired stays as it is until it is through, and it may stop to let others have their turn. */
+  private *traced(request: TraceRequest, deadline: Deadline, switches: Switches | undefined, slowly = false): Asking<TraceAnswer> {
     const views = new Map<string, SwitchView>();
     const { engine } = this.parts;
     const open = function* (chassis: string): Asking<SwitchView> {
       let made = views.get(chassis);
-      if (made === undefined) views.set(chassis, (made = yield* SwitchView.open(chassis, engine, switches)));
+      if (made === undefined) {
+        made = yield* SwitchView.open(chassis, engine, switches);
+        if (slowly) yield spread(made.preparing());
+        views.set(chassis, made);
+      }
       return made;
     };
     const connections = new Connections();
