@@ -3,7 +3,8 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
-import { map, monitored, speakOvsdb, uuidOf } from "../../lab/hostile/peer.ts";
+import { admittedPeers } from "../../lab/hostile/admitted.ts";
+import { Attack, map, monitored, speakOvsdb, uuidOf } from "../../lab/hostile/peer.ts";
 import { eventually, Ovs } from "./testing/ovs.ts";
 import { numbered, World } from "./testing/world.ts";
 
@@ -160,4 +161,15 @@ test("a host that says something else of itself again and again is so many lines
   const lines = w.lines("warn", "wrong");
   expect(lines[0]).toMatchObject({ message: "host is not as it should be", fields: { chassis: "hv1" } });
   expect(lines).toHaveLength(60);
+});
+
+test("a switch that refuses to lose what it has costs a few lines, however much that is", { timeout: 120_000 }, async () => {
+  const w = await World.start({});
+  cleanup.push(() => w.stop());
+  const peer = admittedPeers.find(({ name }) => name.includes("50,000 flows"))!;
+  const attack = new Attack(peer, { ...w.ports, dpid: "", systemId: "" }, "127.0.2.1", false);
+  cleanup.push(() => Promise.resolve(void attack.stop()));
+  const leftOut = (): number => w.lines("error", "lines were left out").length;
+  await eventually("what is left out", () => leftOut() > 0, 100_000);
+  expect(w.lines("error", "refused to remove a flow").length).toBeLessThanOrEqual(10 * (leftOut() + 1));
 });

@@ -47,6 +47,8 @@ const WHOLE = 32;
 const BEFORE_PROBES = 4;
 const PROBES = 4096;
 const PIECE = 512;
+/** Groups and removals that are refused, of one delivery, which are logged one by one. */
+const OTHERS_LOGGED = 10;
 /** Refusals in all pieces after which a piece that is refused is set aside as a whole. */
 const REFUSALS_PIECES = 2048;
 
@@ -64,6 +66,8 @@ export class Delivery {
   private readonly session: Session;
   private readonly options: DeliveryOptions;
   private readonly metricLabels: { readonly switch: string };
+  /** Of what is sent now: groups and removals that were refused. */
+  private refusedOthers = 0;
 
   constructor(session: Session, options: DeliveryOptions) {
     this.session = session;
@@ -73,6 +77,16 @@ export class Delivery {
 
   /** `foreign`: messages that remove what is not ours. @throws when it is not known what the switch has now */
   async send(foreign: readonly Buffer[], changes: Iterable<Entry>, groups: GroupMessages = { before: [], after: [] }): Promise<void> {
+    this.refusedOthers = 0;
+    try {
+      await this.sendAll(foreign, changes, groups);
+    } finally {
+      const left = this.refusedOthers - OTHERS_LOGGED;
+      if (left > 0) this.options.log.error({ refused: this.refusedOthers, left_out: left }, "switch refused to remove flows, or refused groups: lines were left out");
+    }
+  }
+
+  private async sendAll(foreign: readonly Buffer[], changes: Iterable<Entry>, groups: GroupMessages): Promise<void> {
     const ahead = groups.before.map(aboutGroup);
     const behind = groups.after.map(aboutGroup);
     const removals = foreign.map(foreignRemoval);
@@ -185,7 +199,8 @@ export class Delivery {
       const error = all ?? errors.get(i) ?? (lacksRoom ? room.error : undefined);
       if (error === undefined) return true;
       if (entry?.add !== true) {
-        this.options.log.error({ err: error, table }, isAhead(item) || table === BEHIND ? "switch refused a group" : "switch refused to remove a flow");
+        // A switch may refuse as many as it says that it has.
+        if (++this.refusedOthers <= OTHERS_LOGGED) this.options.log.error({ err: error, table }, isAhead(item) || table === BEHIND ? "switch refused a group" : "switch refused to remove a flow");
         return false;
       }
       if (!lacksRoom) older.push(removal(entry.flow));
