@@ -36,7 +36,7 @@ const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switch
   ovsdb        the OVSDB client alone: updates applied and rows read a second, heap for each row, transactions to a real ovsdb-server;
                medians of --repeats (default 5)
   hostile      every kind of hostile peer in turn beside an honest host: until a port plugged there is active (median of --repeats, default 5), how soon
-               /healthz answers at worst, memory at most, in MB more than before. AXION_BENCH_KINDS=<regular expression>: those kinds alone;
+               /healthz answers at worst, how long the event loop is held at most, memory at most, in MB more than before. AXION_BENCH_KINDS=<regular expression>: those kinds alone;
                AXION_BENCH_AGAINST=<dist/src/main.js of another build>: of that one
 
 Without flags: 10 tenants x 2 networks x 50 ports over 10 hosts.`;

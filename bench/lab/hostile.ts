@@ -10,7 +10,7 @@ import { repositoryRoot } from "../../lab/controller.ts";
 import { spawnLogged, until, type Running } from "../../lab/exec.ts";
 import { freePorts } from "../../lab/free-ports.ts";
 import { Guard } from "../../lab/guard.ts";
-import { hostilePeers } from "../../lab/hostile/peers.ts";
+import { allHostilePeers } from "../../lab/hostile/peers.ts";
 import { startManySwitches, type ManySwitches } from "../../lab/many.ts";
 import type { AttackData } from "./hostile-attack.ts";
 
@@ -19,6 +19,8 @@ interface Row {
   /** From before the interface is made until its port is ACTIVE; the median. */
   readonly plug_ms: number;
   readonly healthz_ms: number;
+  /** The longest that the event loop was held, beyond the 10 ms after which it is looked at. */
+  readonly loop_ms: number;
   /** Resident memory at most, beyond that of before all. */
   readonly more_mb: number;
   readonly connections: number;
@@ -27,6 +29,7 @@ interface Row {
 export interface HostileResult {
   readonly plug_alone_ms: number;
   readonly healthz_alone_ms: number;
+  readonly loop_alone_ms: number;
   readonly rss_before_mb: number;
   readonly rss_after_mb: number;
   readonly kinds: readonly Row[];
@@ -77,8 +80,9 @@ export async function benchHostile({ repeats, log, kinds: wanted, main }: Hostil
       return ms;
     };
     /** Plugs several times while `attack` goes on, and asks for health all the time. */
-    const measured = async (): Promise<{ plugMs: number; healthzMs: number; peakMb: number }> => {
+    const measured = async (): Promise<{ plugMs: number; healthzMs: number; loopMs: number; peakMb: number }> => {
       let healthzMs = 0, peakMb = 0, over = false;
+      await loopDelay(ops); // what was before does not count: each answer begins anew
       const watching = (async () => {
         while (!over) {
           const began = performance.now();
@@ -93,28 +97,28 @@ export async function benchHostile({ repeats, log, kinds: wanted, main }: Hostil
       for (let n = 0; n < repeats; n++) times.push(await plug());
       over = true;
       await watching;
-      return { plugMs: times.sort((a, b) => a - b)[times.length >> 1]!, healthzMs, peakMb };
+      return { plugMs: times.sort((a, b) => a - b)[times.length >> 1]!, healthzMs, loopMs: await loopDelay(ops), peakMb };
     };
 
     for (let n = 0; n < 5; n++) await plug();
     const alone = await measured();
     const before = await rss(pid);
-    log(JSON.stringify({ alone: { plug_ms: Math.round(alone.plugMs), healthz_ms: Math.round(alone.healthzMs), rss_mb: before } }));
+    log(JSON.stringify({ alone: { plug_ms: Math.round(alone.plugMs), healthz_ms: Math.round(alone.healthzMs), loop_ms: Math.round(alone.loopMs), rss_mb: before } }));
     const kinds: Row[] = [];
-    for (const [n, peer] of hostilePeers.entries()) {
+    for (const [n, peer] of allHostilePeers.entries()) {
       if (wanted?.test(`${peer.port}: ${peer.name}`) === false) continue;
       const workerData: AttackData = { index: n, victim: { openflow, ovsdb, dpid, systemId: "sw1" }, address: `127.0.1.${100 + n}` };
       const attack = new Worker(new URL("./hostile-attack.js", import.meta.url), { workerData });
       await once(attack, "online");
-      const { plugMs, healthzMs, peakMb } = await measured();
+      const { plugMs, healthzMs, loopMs, peakMb } = await measured();
       attack.postMessage("stop");
       const [connections] = (await once(attack, "message")) as [number];
-      const row: Row = { kind: `${peer.port}: ${peer.name}`, plug_ms: Math.round(plugMs), healthz_ms: Math.round(healthzMs), more_mb: Math.max(0, Math.round(peakMb - before)), connections };
+      const row: Row = { kind: `${peer.port}: ${peer.name}`, plug_ms: Math.round(plugMs), healthz_ms: Math.round(healthzMs), loop_ms: Math.round(loopMs), more_mb: Math.max(0, Math.round(peakMb - before)), connections };
       log(JSON.stringify(row));
       kinds.push(row);
     }
     await sleep(5000);
-    return { plug_alone_ms: Math.round(alone.plugMs), healthz_alone_ms: Math.round(alone.healthzMs), rss_before_mb: before, rss_after_mb: await rss(pid), kinds };
+    return { plug_alone_ms: Math.round(alone.plugMs), healthz_alone_ms: Math.round(alone.healthzMs), loop_alone_ms: Math.round(alone.loopMs), rss_before_mb: before, rss_after_mb: await rss(pid), kinds };
   } finally {
     await honest?.destroy();
     await running?.stop("SIGKILL");
@@ -123,6 +127,12 @@ export async function benchHostile({ repeats, log, kinds: wanted, main }: Hostil
 }
 
 const rss = async (pid: number): Promise<number> => Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024);
+
+/** Milliseconds that the event loop was held at most since this was asked last. */
+async function loopDelay(ops: number): Promise<number> {
+  const { text } = await call(ops, "GET", "/metrics");
+  return Math.max(0, Number(/^nodejs_eventloop_lag_max_seconds (\S+)/m.exec(text)?.[1] ?? NaN) * 1000 - 10);
+}
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
 function call(port: number, method: string, url: string, body?: object): Promise<{ status: number; text: string }> {

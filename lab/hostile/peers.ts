@@ -1,6 +1,7 @@
 // Peers that are broken or mean harm, by name: each does one thing to the controller's OpenFlow or OVSDB port.
 import { drip, features, flood, map, monitored, MULTIPART, multipart, OF, openflow, result, root, speakOpenFlow, speakOvsdb, uuidOf, type Answer, type HostilePeer, type Victim } from "./peer.ts";
 import type { Socket } from "node:net";
+import { admittedPeers, largePeers } from "./admitted.ts";
 
 const OWN = "0000feedfacefeed";
 
@@ -63,8 +64,8 @@ const answering = (name: string, ends: boolean | undefined, tables: () => string
   name, port: "ovsdb", ...(ends !== undefined && { ends }), speak: (socket) => speakOvsdb(socket, (method, id) => (method === "monitor_cond_since" ? monitored(id, tables()) : undefined)),
 });
 /** Once it is followed, it sends this. */
-const notifying = (name: string, ends: boolean, send: (socket: Socket, monitor: string) => void): HostilePeer => ({
-  name, port: "ovsdb", ends, speak: (socket) => speakOvsdb(socket, undefined, (monitor) => send(socket, monitor)),
+const notifying = (name: string, ends: boolean | undefined, send: (socket: Socket, monitor: string) => void): HostilePeer => ({
+  name, port: "ovsdb", ...(ends !== undefined && { ends }), speak: (socket) => speakOvsdb(socket, undefined, (monitor) => send(socket, monitor)),
 });
 const update = (monitor: string, tables: unknown): string => note("update3", [monitor, uuidOf(3), tables]);
 const interfaces = (count: number, of: (n: number) => Record<string, unknown>): string =>
@@ -110,4 +111,20 @@ const ovsdbPeers: readonly HostilePeer[] = [
   { name: "a schema of a megabyte", port: "ovsdb", ends: true, speak: (socket) => speakOvsdb(socket, (method, id) => (method === "get_schema" ? result(id, text({ name: "Open_vSwitch", version: "1.0.0", tables: {}, x: "x".repeat(1 << 20) })) : undefined)) },
 ];
 
-export const hostilePeers: readonly HostilePeer[] = [...openflowPeers, ...ovsdbPeers];
+/** Each moderate, and many: what counts is their sum. */
+const manyPeers: readonly HostilePeer[] = [
+  { name: "many moderate messages that never end", port: "ovsdb", ends: true, connections: 100, speak: (socket) => socket.write(`{"id":1,"x":"${"x".repeat(400 * 1024)}`) },
+  { ...answering("many databases of empty rows", undefined, () => `{"Interface":{${Array.from({ length: 30_000 }, (_, n) => `"${uuidOf(n)}":{"initial":{}}`).join(",")}}}`), connections: 8 },
+  {
+    // They take turns with one another: some may not get to their first answer.
+    ...notifying("many databases without a name, each with changes without end", undefined, (socket, monitor) => {
+      const row = (kind: object): string => update(monitor, { Interface: { [uuidOf(7)]: kind } });
+      flood(socket, Buffer.from((row({ insert: { name: "x" } }) + row({ delete: null })).repeat(100)));
+    }),
+    connections: 32,
+  },
+];
+
+export const hostilePeers: readonly HostilePeer[] = [...openflowPeers, ...ovsdbPeers, ...manyPeers, ...admittedPeers];
+/** With those that take long to make. */
+export const allHostilePeers: readonly HostilePeer[] = [...hostilePeers, ...largePeers];

@@ -162,7 +162,7 @@ export class FakeOvsdbServer extends EventEmitter<FakeServerEvents> {
 
   /** Takes connections at a TCP port (0 or none: a free one) or a Unix socket; gives the target for a client. May be called several times. */
   async listen(where: { readonly host?: string; readonly port?: number } | { readonly path: string } = {}): Promise<{ readonly host: string; readonly port: number; readonly path: string }> {
-    const server = createServer((socket) => { this.#accept(socket); });
+    const server = createServer((socket) => { this.serve(socket); });
     if ("path" in where) server.listen(where.path);
     else server.listen(where.port ?? 0, where.host ?? "127.0.0.1");
     await once(server, "listening");
@@ -182,7 +182,7 @@ export class FakeOvsdbServer extends EventEmitter<FakeServerEvents> {
       const socket = "path" in target ? connect(target.path) : connect(target.port, target.host);
       socket.once("connect", () => {
         if (closed) { socket.destroy(); return; }
-        session = this.#accept(socket);
+        session = this.serve(socket);
       });
       socket.on("error", () => undefined);
       socket.once("close", again);
@@ -199,6 +199,15 @@ export class FakeOvsdbServer extends EventEmitter<FakeServerEvents> {
     this.#active.add(active);
     open();
     return active;
+  }
+
+  /** Serves a client at the other end of a connection that somebody made. */
+  serve(socket: Socket): Session {
+    socket.setNoDelay(true);
+    const session = new Session(this.#host, socket);
+    this.#sessions.set(session, this.#connections);
+    this.emit("connection", this.#connections++);
+    return session;
   }
 
   /** Closes connections and listeners; waiting transactions are forgotten. */
@@ -303,14 +312,6 @@ export class FakeOvsdbServer extends EventEmitter<FakeServerEvents> {
       operations: encodeOperations(database.schema, operations), ownsLock: () => false,
       done: (results) => { decodeResults(database.schema, operations, results); }, // throws what was refused
     });
-  }
-
-  #accept(socket: Socket): Session {
-    socket.setNoDelay(true);
-    const session = new Session(this.#host, socket);
-    this.#sessions.set(session, this.#connections);
-    this.emit("connection", this.#connections++);
-    return session;
   }
 
   #endUnaware(): void {
