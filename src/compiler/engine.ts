@@ -480,6 +480,11 @@ export class Engine implements Desired {
   // --- reading the result -------------------------------------------------------------------------------------------
 
   flowsOf(chassis: string): readonly OwnedFlow<Run>[] {
+    return finish(this.flows.flowsOf(chassis));
+  }
+
+  /** The same in steps, as of one instant: what changes in between makes it begin anew. */
+  flowsInSteps(chassis: string): Stepwise<readonly OwnedFlow<Run>[]> {
     return this.flows.flowsOf(chassis);
   }
 

@@ -71,9 +71,19 @@ export class FlowSet<O> {
     for (const entry of this.entries) if (entry !== undefined) yield entry;
   }
 
-  /** The same without a generator: chassis have a great many flows. */
-  each(visit: (entry: Entry<O>) => void): void {
-    for (const entry of this.entries) if (entry !== undefined) visit(entry);
+  /** Positions of entries, of which some may be empty. */
+  get places(): number {
+    return this.entries.length;
+  }
+
+  /** The same without a generator, of some positions: chassis have a great many flows. */
+  each(visit: (entry: Entry<O>) => void, from = 0, end = Infinity): void {
+    const { entries } = this;
+    const last = Math.min(end, entries.length);
+    for (let at = from; at < last; at++) {
+      const entry = entries[at];
+      if (entry !== undefined) visit(entry);
+    }
   }
 
   private find(flow: OwnedFlow<O>): number {

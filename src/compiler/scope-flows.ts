@@ -5,6 +5,7 @@
 //
 // Two scopes of one chassis may have the same key: the chassis loses the flow with the last of them. Such keys are rare, and found by
 // counting (key-counts.ts); for them every scope of the chassis is asked.
+import type { Stepwise } from "../lib/turns/stepwise.ts";
 import { Conflicts } from "./conflicts.ts";
 import type { ChassisDelta } from "./desired.ts";
 import { firstOf, FlowSet, Shared, type Entry } from "./flow-set.ts";
@@ -37,10 +38,16 @@ export interface FlowConflict {
   readonly second: string;
 }
 
+/** Flows of a scope that are read in one step; and how often it is tried to read those of a chassis while others change them. */
+const STEP = 512;
+const TRIES = 3;
+
 export class ScopeFlows<O> {
   /** Distinct flows, and how many changed since the start. */
   count = 0;
   flowsChanged = 0;
+  /** So many batches ended. */
+  private batch = 0;
   /** Whether differences are kept: not while everything is compiled, which is the first batch. */
   private incremental = false;
   private readonly states = new Map<string, ScopeState<O>>();
@@ -201,6 +208,7 @@ export class ScopeFlows<O> {
 
   /** Ends a batch: the differences were taken, and scopes without anything in them end. */
   endBatch(): void {
+    this.batch++;
     for (const shared of this.outdated) this.resolve(shared);
     this.counts.rootsMeet = this.scopes.rootsMeet;
     const emptied = this.incremental ? [...this.changed.keys(), ...this.fresh] : [...this.states.values()];
@@ -332,21 +340,27 @@ export class ScopeFlows<O> {
     return (flow) => byHash.get(flow.hash)!;
   }
 
-  /** What a chassis should have, each key once. */
-  flowsOf(chassis: string): OwnedFlow<O>[] {
-    const flows: OwnedFlow<O>[] = [];
-    const contested = new Map<number, OwnedFlow<O>[]>();
-    const visit = (entry: Entry<O>): void => {
-      const flow = this.resolve(entry);
-      if (this.counts.single(flow.hash)) flows.push(flow);
-      else push(contested, flow.hash, flow);
-    };
-    for (const scope of this.scopes.of(chassis)) this.states.get(scope)?.flows.each(visit);
-    for (const alike of contested.values()) {
-      if (alike.length === 1) flows.push(alike[0]!);
-      else for (const same of groupByKey(alike)) flows.push(same.length === 1 ? same[0]! : this.first(`${chassis} ${same[0]!.key}`, same));
+  /** What a chassis should have, each key once: in steps. What changes in between makes it begin anew, at last without a stop. */
+  *flowsOf(chassis: string): Stepwise<OwnedFlow<O>[]> {
+    for (let stops = true, tries = 1; ; stops = tries++ < TRIES) {
+      const { batch } = this;
+      const flows: OwnedFlow<O>[] = [];
+      const contested = new Map<number, OwnedFlow<O>[]>();
+      const visit = (entry: Entry<O>): void => {
+        const flow = this.resolve(entry);
+        if (this.counts.single(flow.hash)) flows.push(flow);
+        else push(contested, flow.hash, flow);
+      };
+      const sets = [...this.scopes.of(chassis)].flatMap((scope) => this.states.get(scope)?.flows ?? []);
+      for (const set of sets) for (let from = 0; from < set.places && batch === this.batch; from += STEP) {
+        set.each(visit, from, from + STEP);
+        if (stops) yield;
+      }
+      if (batch !== this.batch) continue;
+      const groups = [...contested.values()].flatMap((alike) => (alike.length === 1 ? [alike] : [...groupByKey(alike)]));
+      for (const same of groups) flows.push(same.length === 1 ? same[0]! : this.first(`${chassis} ${same[0]!.key}`, same));
+      return flows;
     }
-    return flows;
   }
 
   /** What switches get for a flow that a run wants, which may be an equal one of another run, and which chassis those are of. */

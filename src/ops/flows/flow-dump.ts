@@ -9,6 +9,7 @@ import type { View } from "../../model/view.ts";
 import type { Layout } from "../../pipeline/layout.ts";
 import type { Southbound } from "../../southbound/index.ts";
 import { SeededRandom } from "../../lib/random.ts";
+import { spread, type Pace } from "../../lib/turns/stepwise.ts";
 import { Names } from "./names.ts";
 import { DumpText } from "./print/dump-text.ts";
 import type { Counts } from "./print/forms.ts";
@@ -27,6 +28,9 @@ export interface FlowDumpParts {
   readonly southbound: Pick<Southbound, "quarantined" | "compareInstalled"> & { switches(): readonly { readonly id: string }[] };
   readonly clock: Clock;
 }
+
+/** ms in which the flows of a switch are listed. */
+const PACE: Pace = { slice: 4, rest: 0 };
 
 /** What one switch said of its flows. */
 interface Installed {
@@ -139,7 +143,8 @@ export class FlowDump {
     const state = query.state ?? "desired";
     for (const { id } of this.parts.southbound.switches()) {
       if (query.switch !== undefined && query.switch !== id) continue;
-      yield this.ofOne(id, state, state === "desired" && !query.stats ? undefined : await this.installed(id, query.rate));
+      const installed = state === "desired" && !query.stats ? undefined : await this.installed(id, query.rate);
+      yield this.ofOne(id, await spread(this.parts.engine.flowsInSteps(id), PACE), state, installed);
     }
   }
 
@@ -159,12 +164,12 @@ export class FlowDump {
     return { ...record, match_named: names.match(record.match, record.app, ports), actions_named: names.actions(record.actions, record.app, ports) };
   }
 
-  private ofOne(id: string, state: "desired" | "installed" | "diff", installed: Installed | undefined): SwitchFlows {
+  private ofOne(id: string, flows: readonly Flow[], state: "desired" | "installed" | "diff", installed: Installed | undefined): SwitchFlows {
     const quarantined = new Set(this.parts.southbound.quarantined(id).map((r) => r.flow.key));
     const desired = { state: "desired", counts: undefined } as const;
     return {
       id,
-      flows: this.parts.engine.flowsOf(id),
+      flows,
       shown: (flow) => {
         if (installed === undefined && quarantined.size === 0) return desired;
         const counts = installed?.same.get(flow.key);
