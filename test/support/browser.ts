@@ -7,9 +7,9 @@ import { chromium, type Browser, type BrowserContextOptions, type Page } from "p
 const CHROMIUM = "/usr/bin/chromium";
 export const haveChromium = existsSync(CHROMIUM);
 
-/** WebGL is drawn by the processor: there is no other here. */
-export const launch = (): Promise<Browser> =>
-  chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"] });
+/** WebGL is drawn by the processor: there is no other here. `flags`: more of Chromium's. */
+export const launch = (...flags: readonly string[]): Promise<Browser> =>
+  chromium.launch({ executablePath: CHROMIUM, args: [...flags, "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"] });
 
 /** A TCP port of this machine that leads to a unix socket: browsers speak to no such. `cut`: nothing goes through it until `again`. */
 export async function forwarded(socket: string): Promise<{ readonly url: string; cut(): void; again(): void; close(): void }> {
@@ -53,6 +53,11 @@ export async function opened(browser: Browser, options: BrowserContextOptions = 
     if (new URL(request.url()).hostname !== "127.0.0.1" && !request.url().startsWith("data:")) complaints.push(`asked elsewhere: ${request.url()}`);
   });
   return { page, complaints };
+}
+
+/** Until an expression of the page's is true. Playwright's own way of asking again is refused by a policy that allows no eval. */
+export async function untilTrue(page: Page, expression: string): Promise<void> {
+  while (!(await page.evaluate<boolean>(expression))) await new Promise((resume) => setTimeout(resume, 50));
 }
 
 const axeFile = createRequire(import.meta.url).resolve("axe-core/axe.min.js");

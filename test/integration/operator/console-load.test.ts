@@ -6,7 +6,7 @@ import path from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { repositoryRoot } from "../../../lab/controller.ts";
-import { haveChromium, launch, opened } from "../../support/browser.ts";
+import { haveChromium, launch, opened, untilTrue } from "../../support/browser.ts";
 import { ControllerProcess, nightly } from "../../support/process.ts";
 
 const token = "a-token-of-this-test-alone";
@@ -70,6 +70,19 @@ describe.runIf(haveChromium)("the console", () => {
     await page.context().close();
   });
 
+  test("has the table where the browser cannot draw", async () => {
+    const other = await launch("--disable-3d-apis");
+    try {
+      const { page } = await opened(other);
+      await page.addInitScript(`sessionStorage.setItem("axion-ops-token", ${JSON.stringify(token)})`);
+      await page.goto(`${address()}#/map`);
+      await page.getByText("the table says the same").waitFor();
+      expect(await page.getByRole("table").count()).toBe(1);
+    } finally {
+      await other.close();
+    }
+  });
+
   const ports = nightly ? 10_000 : 2000;
   test(`draws ${ports} ports as what they are in, and never all at once`, async () => {
     const projects = ports / 500;
@@ -81,7 +94,7 @@ describe.runIf(haveChromium)("the console", () => {
     const { page, complaints } = await opened(browser);
     await page.addInitScript(`sessionStorage.setItem("axion-ops-token", ${JSON.stringify(token)})`);
     await page.goto(`${address()}#/map`);
-    await page.waitForFunction("performance.getEntriesByName('axion-map-drawn').length > 0 && document.querySelectorAll('tbody tr').length > 0");
+    await untilTrue(page, "performance.getEntriesByName('axion-map-drawn').length > 0 && document.querySelectorAll('tbody tr').length > 0");
     // Told, not asserted: it is the machine's as much as ours.
     console.log(`console: ${ports} ports drawn ${Math.round(await page.evaluate<number>("performance.getEntriesByName('axion-map-drawn').at(-1).startTime"))} ms after the page was asked for`);
     // The map is as old as what is compiled; it is asked again every few seconds.
