@@ -318,7 +318,14 @@ export class Controller {
   reread(tls: Config["tls"]): void {
     this.options.log.info("asked to read files again");
     for (const file of this.files) file.reload();
-    if (tls !== undefined) this.southbound?.renewTls(tls);
+    this.renewTls(tls);
+  }
+
+  /** For connections to come; undefined: as before. */
+  renewTls(tls: Config["tls"]): void {
+    if (tls === undefined || this.southbound === undefined) return;
+    this.southbound.renewTls(tls);
+    this.options.log.info("TLS certificates read again");
   }
 
   async stop(): Promise<void> {

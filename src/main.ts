@@ -6,6 +6,7 @@ import type { App } from "#app";
 import { Controller } from "./controller.ts";
 import { discoverApps } from "./boot/discover.ts";
 import { appsLeftOut, checkTls, parseConfig, unknownVariables, usage, type Config } from "./config/index.ts";
+import { whenChanged } from "./lib/files.ts";
 import type { ListenError } from "./lib/listening.ts";
 import { UsageError } from "./lib/usage-error.ts";
 import { version } from "./lib/version.ts";
@@ -91,6 +92,9 @@ const log = (running.log = makeLog(config));
 for (const { variable, meant } of unknownVariables(process.env, apps)) log.warn({ variable, ...(meant !== undefined && { meant }) }, "an environment variable is no setting here, and ignored; --help lists what there is");
 // No setting: only tests of the pipeline want flows that overwrite scratch registers at every call.
 const controller = (running.controller = new Controller({ config, log, appsFolder, poisonScratch: process.env.AXION_POISON_SCRATCH === "1" }));
+
+// Until the end of the process: it holds nothing up.
+whenChanged(config.tlsFiles ?? [], () => controller.renewTls(tlsNow()));
 
 try {
   await controller.start();

@@ -14,16 +14,15 @@ import { completion, namesOf, shells, type Names, type Shell } from "./completio
 import { history, type HistoryOptions } from "./commands/history.ts";
 import { flows, formats, states, type FlowOptions } from "./commands/flows.ts";
 import { lab } from "./commands/lab.ts";
+import { pkiCommands } from "./commands/pki.ts";
 import { plan, receipts, type PlanOptions } from "./commands/plan.ts";
 import { OpsApi, OpsError } from "./ops-api.ts";
+import { PkiError } from "./pki/authority.ts";
 import { access, problems, tunnels, tunnelStates, type TunnelOptions } from "./commands/reports.ts";
 import { rules, type RuleOptions } from "./commands/rules.ts";
 import { status, switches } from "./commands/status.ts";
 import { storeCommands } from "./commands/store.ts";
 import { connections, trace, traceStates, type TraceCommandOptions } from "./commands/trace.ts";
-
-/** Designed and refused by name. */
-export const notYet: readonly string[] = ["pki"];
 
 interface GlobalOptions {
   readonly opsUrl: string;
@@ -167,6 +166,7 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .argument("[generation]", "one change")
     .option("--limit <n>", "how many at most (20)")
     .action(async (generation: string | undefined, { limit }: { limit?: string }) => finish(await receipts(call(), generation, limit)));
+  pkiCommands(program, call, finish);
   addAccept(storeCommands(program, call, finish), call, finish);
   program
     .command("lab")
@@ -191,11 +191,6 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .addArgument(new Argument("<names>", "of what").choices(namesOf))
     .action(async (names: Names) => finish(await complete(call(2000), names)));
 
-  for (const name of notYet) {
-    program.command(name, { hidden: true }).helpOption(false).argument("[words...]").allowUnknownOption().action(() => {
-      throw new UsageError(`${name} is not in this version`);
-    });
-  }
   return program;
 }
 
@@ -207,7 +202,7 @@ export async function runCommand(argv: readonly string[], output: Output): Promi
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has said what is wrong
-    if (error instanceof UsageError || error instanceof OpsError || error instanceof StoreError) {
+    if (error instanceof UsageError || error instanceof OpsError || error instanceof PkiError || error instanceof StoreError) {
       output.error(`axion: ${error.message.replace(/\p{Cc}+/gu, " ")}\n`);
       return error instanceof UsageError ? 2 : 1;
     }

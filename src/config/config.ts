@@ -35,6 +35,8 @@ export interface Config {
   readonly ovsdb: Endpoint;
   readonly advertise: string | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer; readonly ca: Buffer } | undefined;
+  /** Where these were read. */
+  readonly tlsFiles?: readonly string[];
   readonly auth: AuthConfig;
   /** Overrides of access rules; it could be read when the controller started. */
   readonly policyFile: string | undefined;
@@ -148,6 +150,7 @@ function build(given: ReadonlyMap<string, Given>): Config {
     ovsdb: endpoint("ovsdb"),
     advertise,
     tls: readTls(text, where),
+    ...(text("tls-cert") !== undefined && { tlsFiles: TLS_FLAGS.map((name) => text(name)!) }),
     auth,
     policyFile,
     opsTokenFile,
@@ -186,8 +189,10 @@ function authOf(kind: string, text: (n: FlagName) => string | undefined, where: 
   return { kind, url, user, passwordFile, project, domain };
 }
 
+const TLS_FLAGS = ["tls-cert", "tls-key", "tls-ca"] as const;
+
 function readTls(text: (n: FlagName) => string | undefined, where: (n: FlagName) => string): Config["tls"] {
-  const names = ["tls-cert", "tls-key", "tls-ca"] as const;
+  const names = TLS_FLAGS;
   const present = names.filter((n) => text(n) !== undefined);
   if (present.length === 0) return undefined;
   if (present.length < names.length) throw new UsageError(`TLS needs --tls-cert, --tls-key and --tls-ca together; --${names.find((n) => !present.includes(n))!} is missing`);

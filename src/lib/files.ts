@@ -52,6 +52,21 @@ async function exists(path: string): Promise<boolean> {
 const POLL_MS = 1000;
 const MAX_BYTES = 1024 * 1024;
 
+/** Calls when one of the files has changed and all are as they were for a look: what belongs together is seldom written at once. Returns what ends it. */
+export function whenChanged(paths: readonly string[], changed: () => void, pollMs = POLL_MS): () => void {
+  let settling: NodeJS.Timeout | undefined;
+  const looked = (now: Stats, before: Stats): void => {
+    if (now.mtimeMs === before.mtimeMs && now.size === before.size && now.ino === before.ino) return;
+    clearTimeout(settling);
+    settling = setTimeout(changed, pollMs).unref();
+  };
+  for (const path of paths) watchFile(path, { interval: pollMs, persistent: false }, looked);
+  return () => {
+    clearTimeout(settling);
+    for (const path of paths) unwatchFile(path, looked);
+  };
+}
+
 export interface WatchedFileOptions {
   /** For people: "policy file". */
   readonly what: string;

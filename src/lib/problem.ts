@@ -57,7 +57,7 @@ export const coreProblemKinds = {
     cure: "on the host, `modprobe openvswitch`, or take the userspace datapath: `external_ids:axion-datapath-type=netdev`",
   },
   bridge_mapping: { cause: "`axion-bridge-mappings` of a host names a bridge that is not there", cure: "make the bridge (`ovs-vsctl add-br`), or correct the mapping" },
-  certificate_expires: { cause: "the certificate of the controller, or of a connected host, is no longer valid, or not for 30 days more", cure: "issue a new one; the controller reads its own at SIGHUP" },
+  certificate_expires: { cause: "the certificate of the controller, or of a connected host, is no longer valid, or not for 30 days more", cure: "`axion pki renew` makes new ones; the controller and Open vSwitch take them when the files are replaced" },
   dangling: { cause: "rows name what was deleted while their app was left out", cure: "delete them, and make them anew if they are still wanted" },
   database_disconnected: { cause: "the database of a host is not connected, its switch is", cure: "look at `ovs-vsctl get-manager` there, and whether ovsdb-server runs" },
   flow_refused: { cause: "a switch refuses flows: a full table, or an Open vSwitch that is too old", cure: "`axion flows --switch ID --state diff` names them, and what they are for" },

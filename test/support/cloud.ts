@@ -21,6 +21,8 @@ export interface CloudOptions extends LabOptions {
   readonly encapTypes?: readonly ("geneve" | "vxlan" | "gre")[];
   /** What is otherwise at one of them, by its number from 1. */
   readonly host?: (number: number) => Partial<HypervisorOptions>;
+  /** Has hypervisors connect, where plain TCP is not what is wanted. */
+  readonly connect?: (cloud: Cloud) => Promise<void>;
 }
 
 export interface Net {
@@ -67,15 +69,16 @@ export class Cloud {
   }
 
   static async create(options: CloudOptions = {}): Promise<Cloud> {
-    const { hypervisors = 2, flags, main, env, encapTypes, physnets, host, ...labOptions } = options;
+    const { hypervisors = 2, flags, main, env, encapTypes, physnets, host, connect, ...labOptions } = options;
     const lab = await Lab.create(labOptions);
     try {
       const [controller, ...hosts] = await Promise.all([
         startController(lab, { ...(flags && { flags }), ...(main !== undefined && { main }), env: { ...UNLIMITED, ...env } }),
         ...Array.from({ length: hypervisors }, (_, i) => lab.addHypervisor({ name: `hv${i + 1}`, ...(encapTypes && { encapTypes }), ...(physnets && { physnets }), ...host?.(i + 1) })),
       ]);
-      for (const hv of hosts) await hv.setManager(lab.manager);
       const cloud = new Cloud(lab, controller, hosts);
+      if (connect === undefined) for (const hv of hosts) await hv.setManager(lab.manager);
+      else await connect(cloud);
       await cloud.synced();
       return cloud;
     } catch (error) {

@@ -10,7 +10,6 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { repositoryRoot } from "../../../lab/controller.ts";
-import { notYet } from "../../../src/cli/program.ts";
 import { version } from "../../../src/lib/version.ts";
 import { Cloud, type Instance } from "../../support/cloud.ts";
 
@@ -297,7 +296,7 @@ describe("the command line", () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, err: "" });
     const commands = [...help.out.matchAll(/^ {2}([a-z]+)\b/gm)].map((m) => m[1]!);
-    expect(commands).toEqual(["start", "status", "switches", "flows", "trace", "problems", "tunnels", "drops", "policy", "access", "history", "plan", "receipts", "store", "lab", "completion", "help"]);
+    expect(commands).toEqual(["start", "status", "switches", "flows", "trace", "problems", "tunnels", "drops", "policy", "access", "history", "plan", "receipts", "pki", "store", "lab", "completion", "help"]);
     for (const name of commands.filter((c) => !["help", "start"].includes(c))) {
       const own = await run([name, "--help"]);
       expect(own, name).toMatchObject({ code: 0, err: "" });
@@ -308,10 +307,6 @@ describe("the command line", () => {
     expect(await run(["--version"])).toEqual({ code: 0, out: `${version()}\n`, err: "" });
     expect(await run([])).toMatchObject({ code: 2, out: "", err: expect.stringContaining("Usage: axion") });
   }, 120_000);
-
-  test.each(notYet)("%s is not in this version: one line, 2", async (name) => {
-    for (const more of [[], ["--help"], ["word", "--flag=x"]]) expect(await run([name, ...more])).toEqual({ code: 2, out: "", err: `axion: ${name} is not in this version\n` });
-  });
 
   test.each<readonly [argv: readonly string[], message: RegExp]>([
     [["statu"], /unknown command 'statu' \(Did you mean status\?\)/],
@@ -368,7 +363,6 @@ describe("the command line", () => {
     for (const shell of ["zsh", "fish"]) {
       const { out } = await run(["completion", shell]);
       for (const word of ["status", "switches", "installed", "ops-url"]) expect(out).toContain(word);
-      for (const name of notYet) expect(out).not.toMatch(new RegExp(`(\\(| )'?${name}:| -a ${name} `));
     }
   });
 

@@ -126,7 +126,7 @@ test.each(["axion start", "the unit's command", "node main.js"])("%s: SIGHUP has
   expect(await run.ended).toEqual([0, null]);
 }, TIMEOUT_MS);
 
-test("SIGHUP takes certificates that were renewed; what cannot be used leaves those before", async () => {
+test("certificates that were renewed are taken, at SIGHUP or without; what cannot be used leaves those before", async () => {
   await certificates(dir, "ca", ["old", "new", "host"]);
   const use = (name: string): void => ["pem", "key"].forEach((kind) => copyFileSync(path.join(dir, `${name}.${kind}`), path.join(dir, `own.${kind}`)));
   use("old");
@@ -141,9 +141,11 @@ test("SIGHUP takes certificates that were renewed; what cannot be used leaves th
     return String(subject.CN);
   }));
   expect(await shown()).toEqual(["old", "old"]);
-  use("new");
-  run.child.kill("SIGHUP");
-  await until("the new certificate", async () => (await shown()).every((name) => name === "new"));
+  for (const name of ["new", "old", "new"]) {
+    use(name);
+    if (name === "old") run.child.kill("SIGHUP");
+    await until("the new certificate", async () => (await shown()).every((one) => one === name));
+  }
   writeFileSync(path.join(dir, "own.key"), "none");
   run.child.kill("SIGHUP");
   await run.seen("certificates stay as they were");
