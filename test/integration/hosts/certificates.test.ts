@@ -87,5 +87,6 @@ describe.skipIf(Lab.missing().length > 0)("certificates", () => {
     await cloud.controller.start();
     await cloud.synced();
     expect(await cloud.metric("axion_flow_mods_sent_total")).toBe(0);
+    await expectAll(pings);
   }, 120_000);
 });
