@@ -128,6 +128,13 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     NOT_THERE: "the controller has no such thing, or its version no such call",
     REFUSED: "the controller refuses it; its own message follows",
   },
+  "src/cli/pki/authority.ts": {
+    INVALID: "a name or an address that no certificate is made for; the message says what is expected",
+    REFUSED: "it would end what is still used: an authority that is there, or signed what is in use",
+    MISSING: "there is no authority in the folder, or no certificate of that name",
+    IO: "the folder cannot be used",
+    TOOL: "openssl is not installed, or failed; its own last line follows",
+  },
   "src/store/errors.ts": {
     LOCKED: "another controller has the data folder",
     CORRUPT: "the folder is damaged, or is not a store; nothing was changed in it",

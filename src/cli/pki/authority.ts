@@ -15,12 +15,21 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { fileErrorText } from "../../lib/files.ts";
 
-/** It cannot be done as it is; one line for whoever asked. */
+export type PkiErrorCode =
+  | "INVALID" // a name or an address
+  | "REFUSED" // it would take away what is needed
+  | "MISSING" // there is no authority, or nothing of that name
+  | "IO" // the folder
+  | "TOOL"; // openssl
+
+/** A command on certificates that came to nothing, and changed nothing; it ends with exit code 1. */
 export class PkiError extends Error {
-  readonly code = "PKI";
-  constructor(message: string, cause?: unknown) {
-    super(message, { cause });
-    this.name = "PkiError";
+  override readonly name = "PkiError";
+  readonly code: PkiErrorCode;
+
+  constructor(code: PkiErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
   }
 }
 
@@ -54,7 +63,7 @@ const NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,63})$/;
 
 /** @throws PkiError */
 export function checkName(what: string, name: string): string {
-  if (!NAME.test(name)) throw new PkiError(`${what} ${JSON.stringify(name)}: 1 to 64 letters, digits, ".", "_", ":" and "-" are expected, a letter or digit first`);
+  if (!NAME.test(name)) throw new PkiError("INVALID", `${what} ${JSON.stringify(name)}: 1 to 64 letters, digits, ".", "_", ":" and "-" are expected, a letter or digit first`);
   return name;
 }
 
@@ -62,7 +71,7 @@ export function checkName(what: string, name: string): string {
 export function alternativeOf(address: string): string {
   if (isIP(address) !== 0) return `IP:${address}`;
   if (/^(?=.{1,253}$)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/.test(address)) return `DNS:${address}`;
-  throw new PkiError(`address ${JSON.stringify(address)} is neither an IP address nor a host name`);
+  throw new PkiError("INVALID", `address ${JSON.stringify(address)} is neither an IP address nor a host name`);
 }
 
 const run = promisify(execFile);
@@ -71,8 +80,8 @@ async function openssl(...args: string[]): Promise<void> {
     await run("openssl", args, { timeout: 60_000 });
   } catch (error) {
     const { code, stderr = "", message } = error as NodeJS.ErrnoException & { stderr?: string };
-    if (code === "ENOENT") throw new PkiError("there is no openssl on this machine: install the package of that name", error);
-    throw new PkiError(`openssl ${args[0]!} failed: ${stderr.trim().split("\n").at(-1) || message}`, error);
+    if (code === "ENOENT") throw new PkiError("TOOL", "there is no openssl on this machine: install the package of that name", error);
+    throw new PkiError("TOOL", `openssl ${args[0]!} failed: ${stderr.trim().split("\n").at(-1) || message}`, error);
   }
 }
 
@@ -103,12 +112,12 @@ export class Authority {
 
   /** A new house's. @throws PkiError where there is one */
   async init(days: number): Promise<Issued> {
-    if ((await this.numbers()).length > 0) throw new PkiError(`${this.dir} has an authority already; axion pki rotate makes the next one`);
+    if ((await this.numbers()).length > 0) throw new PkiError("REFUSED", `${this.dir} has an authority already; axion pki rotate makes the next one`);
     try {
       await mkdir(this.dir, { recursive: true, mode: 0o700 });
       for (const folder of Object.values(FOLDERS)) await mkdir(join(this.dir, folder), { recursive: true, mode: 0o700 });
     } catch (error) {
-      throw new PkiError(`cannot use ${this.dir}: ${fileErrorText(error)}`, error);
+      throw new PkiError("IO", `cannot use ${this.dir}: ${fileErrorText(error)}`, error);
     }
     return this.next(1, days);
   }
@@ -116,7 +125,7 @@ export class Authority {
   /** The next authority: it signs from now on, and both are trusted. @throws PkiError */
   async rotate(days: number): Promise<Issued> {
     const numbers = await this.numbers();
-    if (numbers.length > 1) throw new PkiError(`the authorities ${numbers.join(" and ")} are both trusted: renew what the older one signed, then axion pki retire`);
+    if (numbers.length > 1) throw new PkiError("REFUSED", `the authorities ${numbers.join(" and ")} are both trusted: renew what the older one signed, then axion pki retire`);
     return this.next(await this.current() + 1, days);
   }
 
@@ -124,9 +133,9 @@ export class Authority {
   async retire(): Promise<readonly number[]> {
     const current = await this.current();
     const old = (await this.numbers()).filter((n) => n !== current);
-    if (old.length === 0) throw new PkiError(`there is no older authority than ${current}`);
+    if (old.length === 0) throw new PkiError("REFUSED", `there is no older authority than ${current}`);
     const left = (await this.list()).filter(({ kind, authority }) => kind !== "ca" && authority !== current);
-    if (left.length > 0) throw new PkiError(`still signed by an older authority: ${left.map(({ kind, name }) => `${kind} ${name}`).join(", ")}; axion pki renew signs them anew`);
+    if (left.length > 0) throw new PkiError("REFUSED", `still signed by an older authority: ${left.map(({ kind, name }) => `${kind} ${name}`).join(", ")}; axion pki renew signs them anew`);
     await replaced(this.trusted, await readFile(this.path("ca", String(current)).certificate), 0o644);
     for (const n of old) {
       const { certificate, key } = this.path("ca", String(n));
@@ -192,7 +201,7 @@ export class Authority {
     try {
       return new X509Certificate(await readFile(file));
     } catch (error) {
-      throw new PkiError(`cannot use the certificate ${file}: ${fileErrorText(error)}`, error);
+      throw new PkiError("MISSING", `cannot use the certificate ${file}: ${fileErrorText(error)}`, error);
     }
   }
 
@@ -222,7 +231,7 @@ export class Authority {
   /** The one that signs. @throws PkiError */
   private async current(): Promise<number> {
     const last = (await this.numbers()).at(-1);
-    if (last === undefined) throw new PkiError(`there is no authority in ${this.dir}; axion pki init makes one, --dir names another folder`);
+    if (last === undefined) throw new PkiError("MISSING", `there is no authority in ${this.dir}; axion pki init makes one, --dir names another folder`);
     return last;
   }
 
