@@ -4,6 +4,7 @@ import { benchApi } from "./api.ts";
 import { benchCompile } from "./compile.ts";
 import { benchDump } from "./flows/dump.ts";
 import { benchPast } from "./flows/past.ts";
+import { benchCluster } from "./lab/cluster.ts";
 import { benchDataplane } from "./lab/dataplane.ts";
 import { benchHostile } from "./lab/hostile.ts";
 import { benchIncremental } from "./incremental.ts";
@@ -15,7 +16,7 @@ import { benchStore } from "./store.ts";
 import { benchSwitches } from "./lab/switches.ts";
 import type { Workload } from "./workload.ts";
 
-const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switches|api|store|ovsdb|openflow|dataplane|hostile|qos [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--flows N] [--json]
+const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switches|api|store|ovsdb|openflow|dataplane|hostile|qos|cluster [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--flows N] [--json]
 
   compile      everything from nothing: flows, rules run, time, memory
   incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
@@ -38,6 +39,8 @@ const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switch
   hostile      every kind of hostile peer in turn beside an honest host: until a port plugged there is active (median of --repeats, default 5), how soon
                /healthz answers at worst, how long the event loop is held at most, memory at most, in MB more than before. AXION_BENCH_KINDS=<regular expression>: those kinds alone;
                AXION_BENCH_AGAINST=<dist/src/main.js of another build>: of that one
+  cluster      API writes a second with one, two and three controllers on three members of etcd, all on this machine: --connections (default 32) in all,
+               --seconds (default 10) each; what the slowest of them got of its share, latency, how often one came second and decided anew
 
 Without flags: 10 tenants x 2 networks x 50 ports over 10 hosts.`;
 
@@ -92,6 +95,7 @@ else if (name === "openflow") show(await benchOpenflow({ repeats: numbers.get("r
 else if (name === "dataplane") show(await benchDataplane({ repeats: numbers.get("repeats") ?? 25, seconds: numbers.get("seconds") ?? 1, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "qos") show(await benchQos({ seconds: numbers.get("seconds") ?? 8, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "ovsdb") show(await benchOvsdb({ repeats: numbers.get("repeats") ?? 5 }));
+else if (name === "cluster") show(await benchCluster({ connections: numbers.get("connections") ?? 32, seconds: numbers.get("seconds") ?? 10 }));
 else if (name === "hostile") {
   const [kinds, main] = [process.env.AXION_BENCH_KINDS, process.env.AXION_BENCH_AGAINST];
   show(await benchHostile({ repeats: numbers.get("repeats") ?? 5, log: (line) => process.stderr.write(`${line}\n`), ...(kinds !== undefined && { kinds: new RegExp(kinds) }), ...(main !== undefined && { main }) }));

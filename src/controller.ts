@@ -377,6 +377,7 @@ function storeMetrics(metrics: Metrics, stats: () => StoreStats): (seconds: numb
 
 function engineMetrics(metrics: Metrics, engine: Engine, model: Model): void {
   metrics.gauge("axion_generation", "last committed store revision", () => model.generation);
+  metrics.gauge("axion_store_lost_races", "writes since the start that came second, after another controller's, and were decided anew", () => model.lostRaces);
   metrics.gauge("axion_compiled_generation", "store revision that the desired flows reflect", () => engine.generation);
   metrics.gauge("axion_rule_runs", "rule runs since the start", () => engine.stats.runs);
   metrics.gauge("axion_flows_distinct", "distinct desired flows", () => engine.stats.flows);

@@ -6,12 +6,16 @@ import type { Random } from "../lib/random.ts";
 
 /** Of the time of an append. */
 const HELD = 2;
+/** Losses in a row. What takes long to decide, as many rows at once do, is else always overtaken. */
+const PRESSING = 3;
 const MOST_HELD_MS = 50;
 const LONGEST_PAUSE_MS = 64;
 
 export class Contention {
   private readonly clock: Pick<Clock, "monotonic">;
   private readonly random: Random;
+  /** Of all writes, those that came second. */
+  races = 0;
   /** Since the last win. */
   private losses = 0;
   private others = false;
@@ -35,6 +39,7 @@ export class Contention {
   /** Others' came first. */
   lost(): void {
     this.losses++;
+    this.races++;
   }
 
   /** Somebody else's commit is in the log: nobody is waited for any more. */
@@ -46,6 +51,11 @@ export class Contention {
   /** ms until the next append may be made, so that others come to theirs. */
   get hold(): number {
     return Math.max(0, this.heldUntil - this.clock.monotonic());
+  }
+
+  /** It came second so often that the others are to be asked to wait. */
+  get presses(): boolean {
+    return this.losses >= PRESSING;
   }
 
   /** ms until what lost is decided anew: at once the first time, then so that losers do not meet again. */

@@ -219,6 +219,11 @@ export class Model {
     return this.committed;
   }
 
+  /** Writes that came second, after another controller's, and were decided anew. */
+  get lostRaces(): number {
+    return this.contention.races;
+  }
+
   /** Why the store cannot be written any more, if so. */
   get storeFailure(): Error | undefined {
     return this.failure;
@@ -552,8 +557,9 @@ export class Model {
     this.putBack([...group.pending, ...(this.staged?.pending ?? [])]);
     this.inflight = undefined;
     this.staged = undefined;
-    const { pause } = this.contention;
-    if (pause > 0 && !this.closing) this.source.clock.setTimeout(() => this.refill(), pause);
+    const { pause, presses } = this.contention;
+    if (presses && !this.closing) void this.store.goFirst().then(() => this.refill());
+    else if (pause > 0 && !this.closing) this.source.clock.setTimeout(() => this.refill(), pause);
     else setImmediate(() => this.refill());
   }
 

@@ -29,6 +29,8 @@ export interface Storage extends CommitLog {
   close(): Promise<void>;
   /** Of a log that others write to: who hears of what they wrote, from now on. */
   onTold?(told: Told): void;
+  /** Of a log that others write to: has them wait for the next append, if it can be done. Never fails. */
+  goFirst?(): Promise<void>;
   /** Why it cannot be written to at present. */
   readonly trouble?: string | undefined;
 }
@@ -155,6 +157,10 @@ export class CommitStore implements KvStore {
   txn(compares: readonly Compare[], ops: readonly KvOp[]): Promise<TxnResult> {
     return this.#queued(compares, undefined, "", () => [{ ops: ownOf(ops) }], (outcome) =>
       "failed" in outcome ? { ok: false, ...outcome } : { ok: true, revision: outcome.revisions[0]! });
+  }
+
+  async goFirst(): Promise<void> {
+    await this.#storage.goFirst?.();
   }
 
   append(after: number, drafts: readonly Draft[], writer = ""): Promise<AppendResult> {

@@ -112,6 +112,8 @@ export interface KvStore {
    * on disk once resolved. Buffers and lists that are given are the store's from then on. @throws as `txn`
    */
   append(after: number, drafts: readonly Draft[], writer?: string): Promise<AppendResult>;
+  /** Where others write as well: they are asked to wait for the next write, for a moment. For who came second again and again. */
+  goFirst(): Promise<void>;
   /** The oldest revision that `history` has; `revision + 1` when it has none. */
   readonly oldest: number;
   /** Kept commits from a revision on, up to the newest. @throws StoreError COMPACTED */

@@ -233,6 +233,11 @@ export class Harness {
     return Harness.start(this.world, { ...this.options, disabled, ...(settings !== undefined && { settings }) });
   }
 
+  /** Another controller on the same store, with switches of its own. */
+  beside(): Promise<Harness> {
+    return Harness.start({ ...this.world, switches: new Map<string, ToldSwitch>() }, this.options);
+  }
+
   /** The store's records, by key: also those of apps that are not here. */
   async stored(): Promise<Map<string, string>> {
     const out = new Map<string, string>();
@@ -361,6 +366,7 @@ const staysOpen = (store: KvStore): KvStore => ({
   },
   txn: (compares, ops) => store.txn(compares, ops),
   append: (after, drafts, writer) => store.append(after, drafts, writer),
+  goFirst: () => store.goFirst(),
   history: (from) => store.history(from),
   checkpoint: () => store.checkpoint(),
   watch: (options, onEvents, onError) => store.watch(options, onEvents, onError),

@@ -1,6 +1,7 @@
 // What several stores on one etcd promise each other, and what becomes of one whose etcd is away. The contract of every backend is in
 // contract.test.ts.
 import { createHash, randomBytes } from "node:crypto";
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { EtcdClient } from "etcd-v3-client";
 import { EtcdServer, haveEtcd } from "etcd-v3-client/testing";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
@@ -15,6 +16,47 @@ afterAll(stopEtcd);
 const until = async (what: () => boolean | Promise<boolean>): Promise<void> => {
   while (!(await what())) await new Promise((done) => setTimeout(done, 10));
 };
+/** A connection to a port that can be cut. */
+class Cable {
+  private readonly to: number;
+  private server: Server | undefined;
+  private readonly sockets = new Set<Socket>();
+  port = 0;
+
+  private constructor(to: number) {
+    this.to = to;
+  }
+
+  static async lay(to: number): Promise<Cable> {
+    const cable = new Cable(to);
+    await cable.mend();
+    return cable;
+  }
+
+  async mend(): Promise<void> {
+    const server = (this.server = createServer((from) => {
+      const on = connect(this.to, "127.0.0.1");
+      for (const socket of [from, on]) {
+        this.sockets.add(socket);
+        socket.on("error", () => undefined).once("close", () => {
+          this.sockets.delete(socket);
+          from.destroy();
+          on.destroy();
+        });
+      }
+      from.pipe(on).pipe(from);
+    }));
+    await new Promise<void>((done) => server.listen(this.port, "127.0.0.1", done));
+    this.port = (server.address() as AddressInfo).port;
+  }
+
+  async cut(): Promise<void> {
+    const { server } = this;
+    this.server = undefined;
+    for (const socket of this.sockets) socket.destroy();
+    if (server !== undefined) await new Promise((done) => server.close(done));
+  }
+}
 async function open(url: string, keep?: Keep): Promise<KvStore> {
   const store = await openStore(url, { dataDir: "", ...(keep && { keep }) });
   onTestFinished(() => store.close());
@@ -121,6 +163,37 @@ describe.skipIf(!haveEtcd)("two stores on one etcd", () => {
     await same(b, c);
   });
 
+  test("one that asks to be first is let go first, once; one that asks and is gone is not waited for", { timeout: 60_000 }, async () => {
+    const url = await etcdUrl();
+    const [a, b, c] = [await open(url), await open(url), await open(url)];
+    let writing = true;
+    let others = 0;
+    const writers = [b, c].map(async (store) => {
+      while (writing) others += (await store.append(store.revision, [{ ops: [put("n", `${others}`)] }])).ok ? 1 : 0;
+    });
+    for (let round = 0; round < 5; round++) {
+      let tries = 0;
+      for (let ok = false; !ok; tries++) {
+        await a.goFirst();
+        const at = a.revision;
+        await new Promise((later) => setTimeout(later, 100)); // what takes long to decide
+        ({ ok } = await a.append(at, [{ ops: [put("a", `${round}`)] }]));
+      }
+      // Else it would come second for as long as the others write. Each of them has one under way at first.
+      expect(tries).toBeLessThan(6);
+      const after = others;
+      await until(() => others > after + 10);
+    }
+    await a.goFirst();
+    await a.close();
+    const before = others;
+    await until(() => others > before + 10);
+    writing = false;
+    await Promise.all(writers);
+    await same(b, c);
+    expect((await b.get("a"))?.value.toString()).toBe("4");
+  });
+
   test("etcd's own compaction, and keys that somebody touched, change nothing", async () => {
     const url = await etcdUrl();
     const { endpoints, prefix } = parseEtcdUrl(url);
@@ -135,6 +208,34 @@ describe.skipIf(!haveEtcd)("two stores on one etcd", () => {
     await b.txn([], [put("y", "1")]);
     await same(a, b);
     expect(a.revision).toBe(3);
+  });
+
+  test("one that was cut off for so long that the log was let go of is told what came of it, each row by the generation that wrote it", { timeout: 60_000 }, async () => {
+    const url = await etcdUrl();
+    const { endpoints, prefix } = parseEtcdUrl(url);
+    const cable = await Cable.lay(Number(endpoints[0]!.split(":")[1]));
+    onTestFinished(() => cable.cut());
+    const [a, b] = [await open(`etcd://127.0.0.1:${cable.port}/${prefix}`), await open(url, { ms: 1e12, bytes: 20_000 })];
+    const seen: { readonly revision: number; readonly rows: readonly string[] }[] = [];
+    a.watch({ prefix: "" }, (revision, events) => seen.push({ revision, rows: events.map(({ key, value, modRevision }) => `${key}=${value?.toString().slice(0, 8) ?? "-"} ${modRevision}`) }), () => undefined);
+    await a.txn([], [put("kept", "1"), put("gone", "1"), put("changed", "1")]);
+    await until(() => b.revision === 1);
+    await cable.cut();
+    await b.txn([], [put("changed", "2")]);
+    await b.txn([], [{ delete: "gone" }]);
+    for (let n = 0; n < 600; n += 300) await b.append(b.revision, Array.from({ length: 300 }, (_, i) => ({ ops: [put("many", `${n + i}`.repeat(50))] })));
+    for (let n = 0; n < 2; n++) {
+      await b.txn([], [put(`more${n}`)]);
+      await b.checkpoint();
+    }
+    expect(b.oldest).toBeGreaterThan(2);
+    await cable.mend();
+    await until(() => a.revision === b.revision);
+    expect(seen).toEqual([{ revision: 1, rows: ["kept=1 1", "gone=1 1", "changed=1 1"] }, { revision: 605, rows: ["changed=2 2", `many=${"599".repeat(3).slice(0, 8)} 603`, "more0= 604", "more1= 605", "gone=- 605"] }]);
+    expect(await list(a)).toEqual(await list(b));
+    // And both go on.
+    await until(() => a.txn([], [put("after")]).then(() => true, () => false));
+    await same(a, b);
   });
 
   test("what is damaged, missing or put back is found, and nothing is written over it", async () => {

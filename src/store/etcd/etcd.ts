@@ -30,10 +30,24 @@ const SNAPSHOT_MS = 3_600_000;
 const PROBE_MS = 1000;
 const AGAIN_MS = 500;
 const POLL_MS = 5;
+/** Who asks to be first is waited for so long. */
+const FIRST_MS = 1000;
 /** Appends in doubt that are remembered. */
 const DOUBTS = 1000;
 
 export const openEtcd = async (client: EtcdClient, prefix: string, { make, ...options }: CommitOptions & { readonly make?: boolean | undefined } = {}): Promise<KvStore> => new CommitStore(await EtcdStorage.open(client, prefix, options.keep, make), options);
+
+/** Somebody asked to be first. */
+interface Asked {
+  /** This store. */
+  readonly own: boolean;
+  readonly token: string;
+  /** Etcd's, where it is known. */
+  revision: number | undefined;
+  readonly over: NodeJS.Timeout;
+  readonly end: () => void;
+  readonly ended: Promise<void>;
+}
 
 export class EtcdStorage implements Storage {
   generation: Generation = 0;
@@ -48,6 +62,7 @@ export class EtcdStorage implements Storage {
   private appended: readonly LogCommit[] = [];
   /** The append that is under way. */
   private flight: string | undefined;
+  private asked: Asked | undefined;
   private readonly doubts = new Set<string>();
   /** Entries of the log that were told, by their first generation. */
   private readonly incoming = new Map<Generation, Found>();
@@ -142,9 +157,11 @@ export class EtcdStorage implements Storage {
   private see(events: readonly Event[]): void {
     try {
       for (const { type, kv } of events) {
-        if (kv === undefined || type === 1) continue;
+        if (kv === undefined) continue;
         const key = kv.key.toString();
-        if (key === this.remote.keys.base) this.rebased(this.remote.baseOf(kv));
+        if (key === this.remote.keys.first) this.heardAsked(type === 1 ? undefined : kv.value.toString(), kv.mod_revision);
+        else if (type === 1) continue;
+        else if (key === this.remote.keys.base) this.rebased(this.remote.baseOf(kv));
         else if (key !== this.remote.keys.head) {
           const entry = this.remote.found(kv);
           if (entry.first > this.generation) this.incoming.set(entry.first, entry);
@@ -253,6 +270,44 @@ export class EtcdStorage implements Storage {
     return new StoreError("LOSS", `etcd was at generation ${generation}, and now ${found === 0 ? "has another store or none" : `is at ${found}`}: it was put back to an earlier state. Restart the controller to go on with what is there`, { acknowledged: generation, found });
   }
 
+  /** Others wait for the next append of this store, for a moment: it came second several times. */
+  async goFirst(): Promise<void> {
+    if (this.asked !== undefined || this.trouble !== undefined || this.closed) return;
+    const token = randomBytes(9).toString("base64url");
+    const asked = this.ask(token, true);
+    const revision = await this.remote.askFirst(token).catch(() => undefined);
+    if (revision === undefined) this.endAsked(token); // it goes without
+    else asked.revision = revision;
+  }
+
+  private ask(token: string, own: boolean, revision?: number): Asked {
+    let end = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    const over = setTimeout(() => {
+      this.endAsked(token);
+      // Also of one that is gone.
+      if (asked.revision !== undefined) void this.remote.endFirst(asked.revision).catch(() => undefined);
+    }, FIRST_MS).unref();
+    const asked: Asked = { own, token, over, end, ended, revision };
+    this.asked = asked;
+    return asked;
+  }
+
+  private heardAsked(token: string | undefined, revision: number): void {
+    // That an own one is over is known here before, and the next may be under way.
+    if (token === this.asked?.token || (token === undefined && this.asked?.own === true)) return;
+    this.endAsked(this.asked?.token);
+    if (token !== undefined) this.ask(token, false, revision);
+  }
+
+  private endAsked(token: string | undefined): void {
+    const { asked } = this;
+    if (asked === undefined || asked.token !== token) return;
+    clearTimeout(asked.over);
+    this.asked = undefined;
+    asked.end();
+  }
+
   heads(keys: readonly string[]): Promise<readonly (KvEntry | undefined)[]> {
     return Promise.resolve(keys.map((key) => this.rows.get(key)));
   }
@@ -264,6 +319,7 @@ export class EtcdStorage implements Storage {
     // What is written cannot be let go of as fast: it waits.
     if (this.tidying !== undefined && this.tail.bytes > 1.5 * this.keep.bytes) await this.tidying;
     if (this.jumping !== undefined) await this.jumping.catch(() => undefined);
+    if (this.asked?.own === false && this.trouble === undefined) await this.asked.ended;
     if (after !== this.generation) return { conflict: this.generation };
     const raw = encodeEntry(commits, true);
     const token = randomBytes(9).toString("base64url");
@@ -272,7 +328,8 @@ export class EtcdStorage implements Storage {
     this.flight = token;
     let revision: number;
     try {
-      const written = await this.remote.append(this.head, first, last, raw, token, () => after === this.generation);
+      const asked = this.asked?.own === true ? this.asked.token : undefined;
+      const written = await this.remote.append(this.head, first, last, raw, token, () => after === this.generation, asked !== undefined);
       if (written === "late") return { conflict: this.generation };
       if (!("won" in written)) {
         this.flight = undefined;
@@ -280,6 +337,7 @@ export class EtcdStorage implements Storage {
         return { conflict: this.generation };
       }
       revision = written.won;
+      this.endAsked(asked);
     } catch (error) {
       // Its answer was lost, but it was told of.
       const found = this.incoming.get(first);
@@ -323,6 +381,7 @@ export class EtcdStorage implements Storage {
   private inTrouble(why: string): void {
     if (this.closed) return;
     this.trouble = why;
+    this.endAsked(this.asked?.token);
     if (this.probing !== undefined) return;
     this.probing = setTimeout(() => {
       this.probing = undefined;
@@ -447,6 +506,7 @@ export class EtcdStorage implements Storage {
   async close(): Promise<void> {
     this.closed = true;
     clearTimeout(this.probing);
+    this.endAsked(this.asked?.token);
     this.watch?.close();
     await this.tidying?.catch(() => undefined);
     this.remote.client.close();

@@ -2,6 +2,7 @@
 //
 //   PREFIX/base                         {snapshot, pieces, oldest, tail}: where reading begins, and what of the log is kept
 //   PREFIX/head                         {format, id, generation}: written with each entry, if nobody wrote it since it was last seen
+//   PREFIX/first                       who asks to be let go first, for a moment: courtesy, nothing is decided by it
 //   PREFIX/log/GENERATION               an entry of the log, under the generation of its first commit: a blob
 //   PREFIX/part/GENERATION/TOKEN/N      parts of an entry that is too large for one request; written before it, and nothing without it
 //   PREFIX/snap/GENERATION/PIECE        all rows as of a generation: blobs, with their parts at PIECE/N
@@ -12,12 +13,14 @@ import type { Generation } from "../log.ts";
 export class Keys {
   readonly base: string;
   readonly head: string;
+  readonly first: string;
   private readonly prefix: string;
 
   constructor(prefix: string) {
     this.prefix = prefix;
     this.base = `${prefix}/base`;
     this.head = `${prefix}/head`;
+    this.first = `${prefix}/first`;
   }
 
   log(generation: Generation): string {
@@ -46,7 +49,7 @@ export class Keys {
     return `${this.prefix}/t`;
   }
 
-  /** What is watched: base, head and log. */
+  /** What is watched: base, first, head and log. */
   get watched(): { readonly key: string; readonly rangeEnd: string } {
     return { key: this.base, rangeEnd: `${this.prefix}/log0` };
   }

@@ -9,6 +9,7 @@ import { after, type Keys } from "./keys.ts";
 /** In which a write has come about, or not: callers are answered within two seconds. */
 const WRITE_MS = 1500;
 const READ_MS = 5000;
+const ASK_MS = 500;
 /** Values of up to a megabyte each in one answer. */
 const PAGE = 16;
 const FORMAT = 1;
@@ -89,8 +90,21 @@ export class Remote {
     return succeeded;
   }
 
-  /** An entry after the head that was last seen, with its parts before it. @throws EtcdError; StoreError TOO_LARGE */
-  async append(head: At<Head>, first: Generation, last: Generation, raw: Buffer, token: string, still: () => boolean): Promise<Written | "late"> {
+  /** Asks the others to wait. Etcd's revision of that; undefined: another one has asked. */
+  async askFirst(token: string): Promise<number | undefined> {
+    const { first } = this.keys;
+    const { succeeded, header } = await this.client.txn({ compare: [{ target: compareTarget.mod, key: first, mod_revision: 0 }], success: [{ request_put: { key: first, value: token } }] }, { timeoutMs: ASK_MS });
+    return succeeded ? header!.revision : undefined;
+  }
+
+  /** Nobody waits any more for who asked so. */
+  async endFirst(revision: number): Promise<void> {
+    const { first } = this.keys;
+    await this.client.txn({ compare: [{ target: compareTarget.mod, key: first, mod_revision: revision }], success: [{ request_delete_range: { key: first } }] }, { timeoutMs: WRITE_MS });
+  }
+
+  /** An entry after the head that was last seen, with its parts before it; `asked`: who asked to be first has been. @throws EtcdError; StoreError TOO_LARGE */
+  async append(head: At<Head>, first: Generation, last: Generation, raw: Buffer, token: string, still: () => boolean, asked = false): Promise<Written | "late"> {
     const { value, parts } = await pack(raw, token, last - first + 1);
     const write: CallOptions = { timeoutMs: WRITE_MS, again: true };
     for (const [n, part] of parts.entries()) await this.client.put({ key: this.keys.part(first, token, n), value: part }, write);
@@ -100,7 +114,7 @@ export class Remote {
     }
     const answer = await this.client.txn({
       compare: [{ target: compareTarget.mod, key: this.keys.head, mod_revision: head.revision }],
-      success: [{ request_put: { key: this.keys.head, value: headText({ id: head.value.id, generation: last }) } }, { request_put: { key: this.keys.log(first), value } }],
+      success: [{ request_put: { key: this.keys.head, value: headText({ id: head.value.id, generation: last }) } }, { request_put: { key: this.keys.log(first), value } }, ...(asked ? [{ request_delete_range: { key: this.keys.first } }] : [])],
       failure: [{ request_range: { key: this.keys.head } }, { request_range: { key: this.keys.log(first), range_end: this.keys.log(first + 1_000_000), limit: PAGE } }],
     }, write);
     if (answer.succeeded) return { won: answer.header!.revision };

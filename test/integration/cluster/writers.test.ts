@@ -140,6 +140,22 @@ describe.skipIf(!haveEtcd)("three controllers on one store", () => {
     for (const [i, count] of share.entries()) expect(count, `by ${i} of ${share.join(", ")}`).toBeGreaterThan(PORTS / CONTROLLERS / 5);
   });
 
+  test("what takes long to decide comes about as well, though others write without end", { timeout: 120_000 }, async () => {
+    const network = await at(0).create("network", { name: "bulk" });
+    await at(0).create("subnet", { network_id: network.id, ip_version: 4, cidr: "10.2.0.0/16" });
+    await everywhere("subnets");
+    let going = true;
+    let others = 0;
+    const clients = Array.from({ length: 6 }, async (_, client) => {
+      for (; going; others++) expect((await at(1 + (client % 2)).api("POST", "/v2.0/ports", { port: { network_id: network.id } })).status).toBe(201);
+    });
+    const bulk = at(0).api("POST", "/v2.0/ports", { ports: Array.from({ length: 200 }, () => ({ network_id: network.id })) }).finally(() => (going = false));
+    const [answer] = await Promise.all([bulk, ...clients]);
+    expect(answer.status, answer.text).toBe(201);
+    const there = await everywhere(`ports?network_id=${network.id}`);
+    expect(new Set(there.map(({ fixed_ips }) => fixed_ips![0]!.ip_address)).size).toBe(200 + others);
+  });
+
   test(`${WRITES} acknowledged writes while controllers and etcd's leader are killed ${KILLS} times: all there, none twice`, { timeout: 120_000 + KILLS * 20_000 + WRITES * 50 }, async () => {
     const acknowledged = new Map<string, string>();
     const asked = new Set<string>();
