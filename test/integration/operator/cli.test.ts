@@ -291,6 +291,22 @@ describe("a change", () => {
   });
 });
 
+test("a rule that another of its group covers is planned away, made so with the plan's token, and once", async () => {
+  const group = await cloud.create("security_group", { name: "tight" });
+  const rule = (more: object): Promise<{ readonly id: string }> => cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", protocol: "tcp", ...more });
+  const [wide, narrow] = [await rule({}), await rule({ port_range_min: 22, port_range_max: 22 })];
+  const tightened = (...more: string[]): Promise<string> => said("policy", "--group", group.id, "--tighten", ...more);
+  await until("a rule that is not needed", async () => (await tightened()) !== "nothing to tighten\n", { timeoutMs: 20_000 });
+  const call = `DELETE /v2.0/security-group-rules/${narrow.id}`;
+  const lines = (await tightened("--plan")).split("\n");
+  expect(lines).toEqual([`${call}  # shadowed: ingress IPv4 tcp 22 from anybody, group tight`, "  no flows change; no ports gain or lose each other", expect.stringMatching(new RegExp(`^ {2}axion plan ${call} --apply \\S+$`)), ""]);
+  const apply = lines[2]!.trim().split(" ").slice(1);
+  expect(await said(...apply)).toMatch(new RegExp(`^${call}: status 204, generation \\d+\n$`));
+  expect((await cloud.call("GET", `/v2.0/security-group-rules/${narrow.id}`)).status).toBe(404);
+  expect(await said("policy", "--group", group.id, "--json").then((text) => (JSON.parse(text) as { id: string }[]).map(({ id }) => id))).toContain(wide.id);
+  expect(await run(["--ops-url", url, ...apply])).toMatchObject({ code: 1, out: "", err: expect.stringContaining("409") as string });
+});
+
 describe("the command line", () => {
   test("--help everywhere: 0, on the output; nothing that is not built", async () => {
     const help = await run(["--help"]);
