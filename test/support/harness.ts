@@ -321,9 +321,9 @@ export class Harness {
     return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock }), tables, engine, ...(limits !== undefined && { limits }) }) };
   }
 
-  /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are and what is dropped. */
+  /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are, what is dropped, and which rules are used. */
   get timers(): number {
-    return this.clock.pending - this.apps.filter(({ name }) => ["agents", "tunnel-watch", "drop-watch"].includes(name)).length;
+    return this.clock.pending - this.apps.filter(({ name }) => ["agents", "tunnel-watch", "drop-watch", "security-groups"].includes(name)).length;
   }
 
   /** As if the switch had confirmed the flows of an interface that is plugged. */

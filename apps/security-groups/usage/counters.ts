@@ -86,8 +86,10 @@ class RuleCounters {
       if (rule !== undefined && this.watched.size < ALL) this.watch(rule).storedAt = this.now;
     }
     for (const rule of host.view.all(ruleTable)) this.follow(rule);
-    host.after(FIRST_S, () => this.turn());
-    host.every(LOOK_S, () => this.turn());
+    host.after(FIRST_S, () => {
+      host.every(LOOK_S, () => this.turn());
+      return this.turn();
+    });
   }
 
   /** Counts a rule that nobody asks for, as long as there is room. */
