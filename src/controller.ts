@@ -1,3 +1,4 @@
+// Over 400 lines: one start from the first step to the last, where the order of steps is what matters.
 // A controller: the parts put together. main.ts runs one as a process; tests and benchmarks make their own.
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
@@ -7,6 +8,7 @@ import { flowEffects } from "./boot/effects.ts";
 import { discoverApps, orderApps } from "./boot/discover.ts";
 import { AppProblems } from "./boot/problems.ts";
 import { SettingsBook } from "./app/settings.ts";
+import type { Cluster } from "./cluster/index.ts";
 import type { Config, Endpoint } from "./config/index.ts";
 import { CompilerLoop } from "./compiler/loop.ts";
 import { Engine } from "./compiler/engine.ts";
@@ -34,6 +36,7 @@ import { OpsTokenFile } from "./ops/access.ts";
 import { consoleRoutes } from "./ops/console.ts";
 import { FlowDump, lineOf } from "./ops/flows/flow-dump.ts";
 import { historyRoutes } from "./ops/history.ts";
+import { clusterRoutes } from "./ops/cluster/cluster.ts";
 import { Topology, topologyRoutes } from "./ops/topology.ts";
 import { metersOf } from "./ops/meters.ts";
 import { PastFlows } from "./ops/flows/past.ts";
@@ -86,6 +89,7 @@ export class Controller {
   /** Files of the operator's, which are read again when they change: now, if somebody does not want to wait for that. */
   private readonly files: { reload(): void }[] = [];
   private southbound: Southbound | undefined;
+  private cluster: Cluster | undefined;
 
   constructor(options: ControllerOptions) {
     this.options = options;
@@ -137,8 +141,9 @@ export class Controller {
       reach: { guard, follower: (state) => new Reacher({ apps, tables, layout, guard, ask: askOf(apps), clock, engine: state.engine, view: state.view }) },
     });
     this.stops.push(() => planner.stop());
+    const cluster = (this.cluster = await this.joinCluster(clock, random));
     const packets = new Packets({ apps, layout, view, facts, guard, log });
-    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, looked: (chassis, hold) => this.shadow?.looked(chassis, hold) });
+    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, cluster, looked: (chassis, hold) => this.shadow?.looked(chassis, hold) });
     await southbound.start();
     this.southbound = southbound;
     this.stops.push(() => southbound.stop());
@@ -170,7 +175,7 @@ export class Controller {
       scopes: engine,
       onPacket: (app, table, listener) => packets.subscribe(app, table, listener),
       dropped: (app, service, limit) => dropped.inc({ app, service, limit }),
-      share: new Share("self", () => ["self"]),
+      share: cluster === undefined ? new Share("self", () => ["self"]) : new Share(cluster.name, () => cluster.acting, (listener) => cluster.onChange(listener)),
       flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities), asked,
       asController: auth instanceof KeystoneAuth ? (ask) => auth.asController(ask) : undefined,
     });
@@ -193,7 +198,7 @@ export class Controller {
       this.files.push(opsToken);
       this.stops.push(() => opsToken.close());
     }
-    const problems = (): Problem[] => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...claims.problems(), ...appProblems.now(), ...[northbound.policyFile?.problem, auth === "none" ? undefined : auth.problem, opsToken?.problem].filter((p) => p !== undefined)];
+    const problems = (): Problem[] => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...(cluster?.problems() ?? []), ...claims.problems(), ...appProblems.now(), ...[northbound.policyFile?.problem, auth === "none" ? undefined : auth.problem, opsToken?.problem].filter((p) => p !== undefined)];
     problemMetrics(metrics, problems);
     const ops: OpsServer = createOps({
       log,
@@ -233,10 +238,12 @@ export class Controller {
     const topology = new Topology({ apps, view, generation: () => engine.generation, switches: () => southbound.switches(), onChanges: (observer) => engine.onChanges(observer) });
     this.stops.push(() => topology.stop());
     topologyRoutes(ops, topology);
+    clusterRoutes(ops, () => cluster?.shown(Array.from(model.view.all(chassisTable), ({ id }) => id)) ?? { name: config.name, members: [] });
     consoleRoutes(ops);
     await listening("ops", ops.listen(config.ops));
     this.stops.push(() => ops.close());
     const bound = ({ server }: Pick<OpsServer, "server">): number => (server.address() as AddressInfo).port;
+    if (cluster !== undefined) await this.serve(cluster, southbound, engine, model, { api: `${config.api.host}:${bound(northbound)}`, ops: `${config.ops.host}:${bound(ops)}` });
     log.info(
       {
         name: config.name, ...(shadowed && { shadow: true }),
@@ -265,6 +272,24 @@ export class Controller {
     return openStore(config.store, { dataDir, log, history: WATCHED, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss, onSync, etcd: config.etcd }).catch((error: unknown) => {
       throw error instanceof StoreError && isEtcd(config.store) ? new StoreError(error.code, `--store ${config.store}: ${error.message}`, error.fields, error) : error;
     });
+  }
+
+  /** undefined: the store is this controller's alone. */
+  private async joinCluster(clock: Clock, random: Random): Promise<Cluster | undefined> {
+    const { config: { store: url, etcd, name }, log } = this.options;
+    if (!isEtcd(url)) return undefined;
+    // Loaded where it is used: gRPC is large.
+    const { Cluster } = await import("./cluster/index.ts");
+    const cluster = await Cluster.join({ url, etcd, name, version: version(), log, clock, random });
+    this.stops.push(() => cluster.leave());
+    return cluster;
+  }
+
+  /** From now on it has its share. The last step of a start: who is busy with another cannot renew a lease. */
+  private async serve(cluster: Cluster, southbound: Southbound, engine: Engine, model: Model, at: { readonly api: string; readonly ops: string }): Promise<void> {
+    const changed = cluster.confirming({ chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), confirmed: (chassis) => southbound.confirmed(chassis), reached: () => engine.generation });
+    this.stops.push(southbound.onConfirmed(changed), engine.onDelta(changed));
+    await cluster.say({ state: "serving", ovsdb: southbound.managerTarget, ...at });
   }
 
   private async openCopy(): Promise<KvStore> {
@@ -300,12 +325,12 @@ export class Controller {
 
   private makeSouthbound(parts: {
     readonly apps: readonly App[]; readonly layout: Layout; readonly model: Model; readonly view: View; readonly engine: Engine; readonly metrics: Metrics;
-    readonly packets: Packets; readonly facts: Facts; readonly guard: HookGuard; readonly earlier: readonly string[]; readonly lineage: Lineage; readonly clock: Clock; readonly random: Random; readonly looked: (chassis: string, hold: string | undefined) => void;
+    readonly packets: Packets; readonly facts: Facts; readonly guard: HookGuard; readonly earlier: readonly string[]; readonly lineage: Lineage; readonly clock: Clock; readonly random: Random; readonly cluster: Cluster | undefined; readonly looked: (chassis: string, hold: string | undefined) => void;
   }): Southbound {
     const { config, log } = this.options;
-    const { apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, looked } = parts;
+    const { apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, cluster, looked } = parts;
     return new Southbound({
-      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, facts, clock, random, lineage, looked,
+      model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, facts, clock, random, lineage, cluster, looked,
       effects: flowEffects(apps, layout, view, guard, earlier),
       tableName: (id) => layout.tableById(id)?.name,
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
@@ -329,6 +354,7 @@ export class Controller {
   }
 
   async stop(): Promise<void> {
+    await this.cluster?.drain(() => this.southbound?.mastered === 0);
     for (const undo of this.stops.splice(0).reverse()) await undo();
   }
 }

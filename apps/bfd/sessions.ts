@@ -34,6 +34,8 @@ interface Live {
   readonly machine: Machine;
   /** The host that speaks; undefined: none can. */
   host: string | undefined;
+  /** Another controller is the master of the host that speaks, and knows how the session is. */
+  others: boolean;
   dueMs: number;
   sentMs: number;
   /** Since when it has been up. */
@@ -71,7 +73,7 @@ export const sessions: ServiceDecl = {
       const machine = new Machine(discriminator(), known?.up === true ? known : undefined);
       discriminators.add(machine.localDiscr);
       const now = clock.monotonic();
-      live.set(row.id, { row, machine, host: undefined, dueMs: now + host.random.next() * 1000, sentMs: -Infinity, upMs: undefined, fellMs: -Infinity, holdMs: HOLD_MS, stored: known?.up, complained: false });
+      live.set(row.id, { row, machine, host: undefined, others: false, dueMs: now + host.random.next() * 1000, sentMs: -Infinity, upMs: undefined, fellMs: -Infinity, holdMs: HOLD_MS, stored: known?.up, complained: false });
     };
     const end = (id: string): void => {
       const session = live.get(id);
@@ -90,6 +92,13 @@ export const sessions: ServiceDecl = {
       session.dueMs = now + (interval ?? 1000) * (0.75 + 0.25 * host.random.next());
       if (active === undefined || !host.masters(active)) {
         session.host = machine.deadlineMs = undefined;
+        session.others = active !== undefined;
+        return [];
+      }
+      if (session.others) {
+        // It goes on from where the other controller was, as after a start.
+        discriminators.delete(machine.localDiscr);
+        begin(row);
         return [];
       }
       if (session.host !== active) {

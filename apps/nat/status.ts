@@ -55,8 +55,12 @@ export const floatingStatus: ServiceDecl = {
       if (changes.some((c) => c.table === poolNumberTable)) for (const id of due.keys()) due.set(id, generation);
       wait();
     });
-    for (const { id } of host.view.all(floatingIpTable)) due.set(id, 1);
-    wait();
+    const lookAtAll = (): void => {
+      for (const { id } of host.view.all(floatingIpTable)) due.set(id, 1);
+      wait();
+    };
+    host.onShare(lookAtAll);
+    lookAtAll();
     return undefined;
   },
 };

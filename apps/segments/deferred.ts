@@ -47,8 +47,12 @@ export const deferredAddresses: ServiceDecl = {
       }
       return look();
     });
-    for (const { id } of host.view.all(deferredPortTable)) due.add(id);
-    void look();
+    const lookAtAll = (): Promise<void> => {
+      for (const { id } of host.view.all(deferredPortTable)) due.add(id);
+      return look();
+    };
+    host.onShare(lookAtAll);
+    void lookAtAll();
     return undefined;
   },
 };

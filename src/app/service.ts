@@ -155,6 +155,11 @@ export interface ServiceHost {
   masters(chassis: string): boolean;
   /** Likewise for what belongs to no chassis, by any key. Actions are idempotent all the same: for a moment two may believe it. */
   acts(key: string): boolean;
+  /**
+   * Called when what this controller acts for may be more or less than before: another one came or went. What has to be done is then looked for anew,
+   * as whoever acted for it before may have ended in the midst.
+   */
+  onShare(fn: () => void | Promise<void>): Cancel;
 }
 
 /** A change because of a packet that was one too many; nothing was written. */

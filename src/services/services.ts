@@ -287,6 +287,10 @@ class Host implements ServiceHost {
     return this.options.share.acts(key);
   }
 
+  onShare(fn: () => void | Promise<void>): Cancel {
+    return this.until(this.options.share.onChange(() => this.call(() => fn())));
+  }
+
   private check(): void {
     if (this.ended) throw new Error(`service ${this.about.service} of ${this.hook.app} is stopped`);
   }

@@ -29,6 +29,7 @@ import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
 import { compareDump, type Seen } from "./openflow/comparison.ts";
 import { SyncSlots } from "./openflow/sync-slots.ts";
+import { Roles } from "./cluster/roles.ts";
 import { Zones } from "./zones.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
 import { Admission } from "./admission.ts";
@@ -87,9 +88,13 @@ export class Southbound {
   private certificateUntil: Date | undefined;
   private readonly zones: Zones;
   private readonly marks: Marks | undefined;
+  /** Of several controllers: what this one is at each switch. */
+  private readonly roles: Roles | undefined;
   /** Chassis of which zones were given up in commits that are not compiled yet. */
   private readonly leaving = new Set<string>();
   private stopping = false;
+  /** The first local address that a host came to. */
+  private reachedAt: string | undefined;
 
   constructor(options: SouthboundOptions) {
     const { model, desired, apps, config, clock, random } = options;
@@ -104,7 +109,7 @@ export class Southbound {
     });
     this.connections = { openflow: connections("OpenFlow"), ovsdb: connections("OVSDB") };
     this.refusals = new RefusedClaims(options.log, () => clock.now());
-    this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.session !== undefined).length, () => this.slots);
+    this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.reader !== undefined).length, () => this.slots);
     switchMetrics(options.metrics, () => this.switches());
     this.marks = options.lineage && this.makeMarks(options.lineage);
     this.inventory = new Inventory({
@@ -115,7 +120,9 @@ export class Southbound {
       apps,
       log: options.log,
       guard: options.guard,
-      controllerId: config.controllerId ?? "axion",
+      controllerId: config.controllerId ?? options.cluster?.name ?? "axion",
+      cluster: options.cluster,
+      managerTarget: () => this.managerTarget,
       target: (local) => this.target(local),
       confirmed: (chassis) => this.confirmed(chassis),
       unconfirmed: (vif) => this.byChassis.get(vif.chassis)?.flushZone(vif.slot),
@@ -149,11 +156,16 @@ export class Southbound {
       refusals: this.refusals,
       rows: (dpid) => model.view.by(chassisTable, "dpid", dpid),
       addressOf: (chassis) => this.inventory.host(chassis)?.identity.address,
-      sessionOf: (chassis) => this.byChassis.get(chassis)?.session,
+      sessionOf: (chassis) => this.byChassis.get(chassis)?.reader,
       admitted: (row, session) => this.admitted(row, session),
     });
     this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), clock, random, log: this.log });
-    this.zones = new Zones({ model, desired, log: options.log, switchOf: (chassis) => this.byChassis.get(chassis) });
+    this.zones = new Zones({ model, desired, log: options.log, switchOf: (chassis) => this.byChassis.get(chassis), cluster: options.cluster });
+    this.roles = options.cluster && new Roles({
+      cluster: options.cluster, clock, log: options.log,
+      master: (chassis, session) => this.takeOver(chassis, session),
+      slave: (chassis, session) => this.standBy(chassis, session),
+    });
     this.announcements = new Announcements({
       clock,
       connected: (chassis) => this.byChassis.get(chassis)?.session !== undefined,
@@ -172,6 +184,10 @@ export class Southbound {
     const { model, desired, config } = this.options;
     this.reached = desired.generation;
     this.undo.push(model.onCommit((commit) => this.onCommit(commit)), desired.onDelta((delta) => this.onDelta(delta)));
+    const { cluster } = this.options;
+    if (cluster !== undefined) {
+      this.undo.push(cluster.onChange(() => this.inventory.kickAll()), cluster.onConfirmed((master) => this.confirmedElsewhere(master)));
+    }
     const tls: TlsOptions | undefined = config.tls && { ...config.tls, requestCert: true, rejectUnauthorized: true };
     const maxConnections = config.maxConnections ?? MAX_CONNECTIONS;
     try {
@@ -218,6 +234,7 @@ export class Southbound {
     this.packets.stop();
     this.announcements.stop();
     this.marks?.stop();
+    this.roles?.stop();
     await this.inventory.stop();
     let cancel: Cancel | undefined;
     const patience = new Promise<void>((resolve) => (cancel = this.options.clock.setTimeout(resolve, DRAIN_MS)));
@@ -260,14 +277,30 @@ export class Southbound {
     ];
   }
 
-  /** The last generation whose changes of this chassis are all on its switch; 0 = none since the controller started. */
+  /** The last generation whose changes of this chassis are all on its switch; 0 = none since its controller started. */
   confirmed(chassis: string): number {
+    const { cluster } = this.options;
+    if (cluster !== undefined && !this.isMaster(chassis)) return cluster.confirmed(chassis);
     return this.byChassis.get(chassis)?.confirmed ?? 0;
+  }
+
+  /** Whether it is this controller that knows what the switch has confirmed. */
+  private isMaster(chassis: string): boolean {
+    const { cluster } = this.options;
+    return cluster === undefined || cluster.masterOf(chassis) === cluster.name;
+  }
+
+  /** Of several controllers: switches of which this one is the master. */
+  get mastered(): number {
+    return this.roles?.mastered ?? 0;
   }
 
   /** Whether a switch has all that it should have; undefined: it is not connected. */
   synced(chassis: string): boolean | undefined {
-    return this.byChassis.get(chassis)?.synced;
+    const target = this.byChassis.get(chassis);
+    const { cluster } = this.options;
+    if (cluster === undefined || this.isMaster(chassis)) return target?.synced;
+    return target?.reader === undefined ? undefined : cluster.confirmed(chassis) >= this.reached;
   }
 
   /** Until the database of a host has its rows; false: it has not, or is not connected. */
@@ -356,7 +389,7 @@ export class Southbound {
    * is connected. Should it come back after all, it is a new one.
    */
   async remove(chassis: string): Promise<boolean> {
-    const connected = (): boolean => this.inventory.host(chassis) !== undefined || this.byChassis.get(chassis)?.session !== undefined;
+    const connected = (): boolean => this.inventory.host(chassis) !== undefined || this.byChassis.get(chassis)?.reader !== undefined;
     if (connected()) return false;
     await this.inventory.remove(chassis, "removed by an operator");
     this.log.warn({ chassis }, "host removed by an operator");
@@ -414,7 +447,7 @@ export class Southbound {
         const old = before as Vif | undefined;
         const now = after as Vif | undefined;
         if (old?.slot === now?.slot) continue;
-        if (now !== undefined) this.byChassis.get(now.chassis)?.flushZone(now.slot);
+        if (now !== undefined && this.isMaster(now.chassis)) this.byChassis.get(now.chassis)?.flushZone(now.slot);
       } else if (table === poolNumberTable && (after as PoolNumber | undefined)?.releasing === true && (after as PoolNumber).pool === zonePool.name) {
         this.leaving.add((after as PoolNumber).part);
       }
@@ -422,7 +455,7 @@ export class Southbound {
   }
 
   private chassisChanged(before: Chassis | undefined, after: Chassis | undefined): void {
-    if (before !== undefined && before.dpid !== after?.dpid) this.byChassis.get(before.id)?.session?.close();
+    if (before !== undefined && before.dpid !== after?.dpid) this.byChassis.get(before.id)?.reader?.close();
     if (before !== undefined && after === undefined) {
       this.byChassis.delete(before.id);
       this.options.facts?.forget(hostSessionsTable, before.id);
@@ -467,6 +500,7 @@ export class Southbound {
       this.admission.leave(session);
       const target = this.ofSession.get(session);
       this.ofSession.delete(session);
+      if (target !== undefined) this.roles?.leave(target.chassis, session);
       if (target?.detach(session, reason) === true && !this.stopping) {
         this.log.info({ chassis: target.chassis, address: session.address, reason }, "switch disconnected");
         this.noteSessions(target.chassis);
@@ -482,6 +516,8 @@ export class Southbound {
   private admitted(row: Readonly<Chassis>, session: SwitchSession): void {
     const target = this.switchOf(row);
     session.onPacketIn = (packet) => {
+      // A slave is sent none; what was on its way when another controller took over is that one's.
+      if (target.session !== session) return;
       this.metrics.packetIns.inc({ table: packet.tableId });
       this.packets.push(row.id, { ...packet, chassis: row.id });
     };
@@ -495,11 +531,31 @@ export class Southbound {
     };
     this.ofSession.set(session, target);
     this.connections.openflow.proved(session.address);
+    if (this.roles === undefined) this.takeOver(row.id, session);
+    else this.roles.enter(row.id, session);
+    this.noteSessions(row.id);
+  }
+
+  /** The switch is brought in order by this session, and kept so. */
+  private takeOver(chassis: string, session: SwitchSession): void {
     // Zones of interfaces that were never confirmed may have been another port's. Which these are only the database knows:
     // if it comes after its switch, they are flushed then, and the connections of all others live on.
-    const fresh = this.options.model.view.by(vifTable, "chassis", row.id).filter((vif) => this.inventory.progress.unconfirmed(vif.id, row.id));
-    target.attach(session, fresh.map((vif) => vif.slot));
-    this.noteSessions(row.id);
+    const fresh = this.options.model.view.by(vifTable, "chassis", chassis).filter((vif) => this.inventory.progress.unconfirmed(vif.id, chassis));
+    this.byChassis.get(chassis)?.attach(session, fresh.map((vif) => vif.slot));
+  }
+
+  /** Another controller is, or may be, the master of the switch. */
+  private standBy(chassis: string, session: SwitchSession): void {
+    this.byChassis.get(chassis)?.standBy(session);
+    this.marks?.forget(chassis);
+    this.announcements.forget(chassis);
+  }
+
+  /** A controller has told what the switches have confirmed of which it is the master. */
+  private confirmedElsewhere(master: string): void {
+    if (this.listeners.size === 0) return;
+    const { cluster, model } = this.options;
+    for (const { id } of model.view.all(chassisTable)) if (cluster!.masterOf(id) === master) this.notify(id);
   }
 
   /** What apps see of the sessions of a host. */
@@ -508,7 +564,7 @@ export class Southbound {
     if (facts === undefined || model.view.get(chassisTable, chassis) === undefined) return;
     const before = facts.fact(hostSessionsTable, chassis);
     const had = before?.openflow === true && before.ovsdb;
-    const openflow = this.byChassis.get(chassis)?.session !== undefined;
+    const openflow = this.byChassis.get(chassis)?.reader !== undefined;
     const ovsdb = this.inventory.host(chassis) !== undefined;
     const has = openflow && ovsdb;
     const now = new Date(clock.now()).toISOString();
@@ -518,7 +574,7 @@ export class Southbound {
 
   /** Whether the switch of the chassis is connected from another address, and answers there. */
   private async occupied(chassis: string, address: string): Promise<boolean> {
-    const session = this.byChassis.get(chassis)?.session;
+    const session = this.byChassis.get(chassis)?.reader;
     if (session === undefined || session.identity.address === address) return false;
     if (await session.alive(this.options.config.probeTimeoutMs ?? PROBE_TIMEOUT_MS)) return true;
     session.close();
@@ -602,7 +658,12 @@ export class Southbound {
   // --- info ---------------------------------------------------------------------------------------------------------
 
   private info(row: Readonly<Chassis>): SwitchInfo {
-    return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id), refused: this.refusals.of(row.id), tableName: this.options.tableName });
+    return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id), refused: this.refusals.of(row.id), tableName: this.options.tableName, ...this.roleAt(row.id), confirmed: this.confirmed(row.id) });
+  }
+
+  private roleAt(chassis: string): Pick<SwitchInfo, "role" | "master"> {
+    const { cluster } = this.options;
+    return cluster === undefined ? { role: "equal", master: null } : { role: this.roles!.of(chassis) ?? "none", master: cluster.masterOf(chassis) ?? null };
   }
 
   /** Counted once after each change. */
@@ -616,7 +677,20 @@ export class Southbound {
   }
 
   private target(local: string): string {
+    if (this.reachedAt === undefined) {
+      this.reachedAt = local;
+      this.options.cluster?.reached(this.managerTarget);
+    }
     const { advertise, tls } = this.options.config;
     return `${tls === undefined ? "tcp" : "ssl"}:${bracketed(advertise ?? local)}:${this.openflowPort}`;
+  }
+
+  /**
+   * What hosts connect to for OVSDB here: --advertise, else the address that it listens on, else the one that a host came to; "" while there is none.
+   */
+  get managerTarget(): string {
+    const { advertise, ovsdb, tls } = this.options.config;
+    const address = advertise ?? (["0.0.0.0", "::"].includes(ovsdb.host) ? this.reachedAt : ovsdb.host);
+    return address === undefined ? "" : `${tls === undefined ? "tcp" : "ssl"}:${bracketed(address)}:${this.ovsdbPort}`;
   }
 }

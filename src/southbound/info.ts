@@ -12,13 +12,16 @@ export interface SwitchInfo {
   readonly hostname: string;
   readonly dpid: string;
   readonly bridge: string;
-  /** connected: has its flows. syncing: getting them. held: keeps what it has, and gets nothing. disconnected: no OpenFlow session. */
-  readonly state: "connected" | "syncing" | "held" | "disconnected";
+  /** connected: has its flows. syncing: getting them. held: keeps what it has, and gets nothing. standby: another controller is its master, which knows. disconnected: no OpenFlow session. */
+  readonly state: "connected" | "syncing" | "held" | "standby" | "disconnected";
   /** Why it is held. */
   readonly held: string | null;
   /** Whether its OVSDB session is up. */
   readonly database: "connected" | "disconnected";
-  readonly role: "equal";
+  /** Of this controller at the switch; equal: there is no other, none: it is not connected, or nobody is its master yet. */
+  readonly role: "equal" | "master" | "slave" | "none";
+  /** Name of the controller that is its master, as far as is known here; null: nobody. */
+  readonly master: string | null;
   readonly ovs_version: string;
   readonly encap_ip: string;
   readonly encap_types: readonly string[];
@@ -48,13 +51,17 @@ export interface SwitchParts {
   /** Flows that it should have. */
   readonly desired: number;
   readonly refused: readonly RefusedClaim[];
+  readonly role: SwitchInfo["role"];
+  readonly master: string | null;
+  /** What it has confirmed, as its master knows. */
+  readonly confirmed: number;
   readonly tableName: ((id: number) => string | undefined) | undefined;
 }
 
 /** Of a host's Open vSwitch: as its database says, else as the switch itself does; "": neither is there to say so. */
-export const versionOf = (row: Readonly<Chassis>, target: Switch | undefined): string => (row.ovs_version === "" ? (target?.session as SwitchSession | undefined)?.softwareVersion ?? "" : row.ovs_version);
+export const versionOf = (row: Readonly<Chassis>, target: Switch | undefined): string => (row.ovs_version === "" ? (target?.reader as SwitchSession | undefined)?.softwareVersion ?? "" : row.ovs_version);
 
-export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refused, tableName }: SwitchParts): SwitchInfo {
+export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refused, role, master, confirmed, tableName }: SwitchParts): SwitchInfo {
   const pending = target?.pendingFlows ?? 0;
   const quarantined = target?.quarantine.size ?? 0;
   return {
@@ -65,19 +72,20 @@ export function switchInfo(row: Readonly<Chassis>, { target, host, desired, refu
     state: target?.state ?? "disconnected",
     held: target?.state === "held" ? (target.hold?.text ?? null) : null,
     database: host === undefined ? "disconnected" : "connected",
-    role: "equal",
+    role,
+    master,
     ovs_version: versionOf(row, target),
     encap_ip: row.encap_ip,
     encap_types: row.encap_types,
     gateway: row.gateway,
-    address: target?.session?.address ?? "",
+    address: target?.reader?.address ?? "",
     flows: { desired, installed: target?.state === "connected" ? Math.max(0, desired - pending - quarantined) : 0, pending, quarantined },
     last_error: target?.lastError ?? host?.lastError ?? null,
     last_sync: target?.lastSync?.toISOString() ?? null,
     last_audit: target?.lastAudit?.toISOString() ?? null,
     repaired: target?.repaired === undefined ? null : shownRepair(target.repaired, tableName),
     drops: Object.fromEntries([...(target?.drops ?? [])].map(([id, packets]) => [tableName?.(id) ?? String(id), packets])),
-    generation: target?.confirmed ?? 0,
+    generation: confirmed,
     since: target?.since.toISOString() ?? host?.since.toISOString() ?? null,
     refused,
   };

@@ -10,6 +10,7 @@ import type { Problem } from "../lib/problem.ts";
 import type { Random } from "../lib/random.ts";
 import type { SwitchPacketOut } from "./openflow/channel.ts";
 import type { FlowEffects } from "./openflow/withdrawal.ts";
+import type { ClusterPort } from "./cluster/port.ts";
 import type { RawPacketIn } from "./openflow/session.ts";
 import type { FactKeeper } from "./ovsdb/observer.ts";
 import type { ModelPort } from "./ovsdb/progress.ts";
@@ -75,6 +76,8 @@ export interface SouthboundOptions {
   readonly effects?: FlowEffects | undefined;
   /** What the store has told switches; default: whatever is stored is taken for all that was. */
   readonly lineage?: Pick<Lineage, "mark" | "has"> | undefined;
+  /** Of several controllers: which of them is the master of a switch. Default: there is no other. */
+  readonly cluster?: ClusterPort | undefined;
   /** API resources because of which a flow exists, for problems. */
   readonly resourcesOf?: ((flow: Flow) => Problem["resources"]) | undefined;
   /** Names of tables, for people. */

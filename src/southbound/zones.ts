@@ -3,6 +3,7 @@
 import { poolNumberTable, zonePool, type PoolNumber } from "#app";
 import type { Logger } from "pino";
 import type { Desired } from "../compiler/desired.ts";
+import type { ClusterPort } from "./cluster/port.ts";
 import type { Switch } from "./openflow/switch.ts";
 import { cause, type ModelPort } from "./ovsdb/progress.ts";
 
@@ -11,6 +12,8 @@ export interface ZonesOptions {
   readonly desired: Desired;
   readonly log: Logger;
   readonly switchOf: (chassis: string) => Switch | undefined;
+  /** Of several controllers: whether this one acts for a chassis. */
+  readonly cluster?: Pick<ClusterPort, "masters"> | undefined;
 }
 
 export class Zones {
@@ -33,7 +36,7 @@ export class Zones {
       this.again.add(chassis);
       return;
     }
-    if (target?.session === undefined || releasing().length === 0 || desired.generation < model.generation) return;
+    if (target?.session === undefined || this.options.cluster?.masters(chassis) === false || releasing().length === 0 || desired.generation < model.generation) return;
     this.freeing.add(chassis);
     try {
       await target.whenIdle();

@@ -148,6 +148,20 @@ export class SwitchSession implements Session {
     }
   }
 
+  /**
+   * Asks to be the master of the switch, or its slave, in a term; "nochange" asks what it is. OpenFlow 1.3.5, 7.3.9. "stale": somebody asked in a
+   * later term. @throws OpenFlowError
+   */
+  async role(role: "master" | "slave" | "nochange", term = 0n): Promise<"master" | "slave" | "equal" | "stale"> {
+    try {
+      const reply = await this.connection.request({ type: "role_request", role, generation_id: term });
+      return reply.role === "master" || reply.role === "slave" ? reply.role : "equal";
+    } catch (error) {
+      if (error instanceof OpenFlowError && error.errorName === "OFPRRFC_STALE") return "stale";
+      throw error;
+    }
+  }
+
   showPorts(): void {
     this.send({ type: "set_config", flags: FRAG_NX_MATCH, miss_send_len: MISS_SEND_LEN });
   }

@@ -36,8 +36,8 @@ export interface SwitchOptions {
   readonly judge: (parts: readonly Buffer[], current: () => boolean) => Promise<string | undefined>;
 }
 
-/** held: it keeps what it has, and gets nothing. */
-export type SwitchState = "disconnected" | "syncing" | "connected" | "held";
+/** held: it keeps what it has, and gets nothing. standby: it is connected, and another controller is its master. */
+export type SwitchState = "disconnected" | "syncing" | "connected" | "held" | "standby";
 
 export interface Hold {
   readonly text: string;

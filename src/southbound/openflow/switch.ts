@@ -40,6 +40,8 @@ export class Switch {
   readonly chassis: string;
   state: SwitchState = "disconnected";
   session: Session | undefined;
+  /** While another controller is its master: it is read by this one, and nothing is changed. */
+  standby: Session | undefined;
   since: Date;
   lastSync: Date | undefined;
   lastError: string | undefined;
@@ -102,6 +104,11 @@ export class Switch {
     return new Date(this.options.clock.now());
   }
 
+  /** By which it can be asked something; undefined: it is not connected. */
+  get reader(): Session | undefined {
+    return this.session ?? this.standby;
+  }
+
   get pendingFlows(): number {
     return this.pending.size + (this.inflight?.entries.size ?? 0);
   }
@@ -139,9 +146,10 @@ export class Switch {
 
   /** Takes over a session whose handshake is done; an earlier one is closed. `zones`: conntrack zones to flush first. */
   attach(session: Session, zones: Iterable<number>): void {
-    const before = this.session;
+    const before = this.reader;
     this.session = session;
-    if (before !== undefined) {
+    this.standby = undefined;
+    if (before !== undefined && before !== session) {
       this.log.warn({ before: before.address, now: session.address }, "switch connected again; the earlier connection is closed");
       before.close();
     }
@@ -159,22 +167,45 @@ export class Switch {
 
   /** The session ended. False if it was not this switch's any more. */
   detach(session: Session, reason: string): boolean {
-    if (this.session !== session) return false;
-    if (this.inSync) this.confirmedGeneration = this.confirmed;
+    if (this.reader !== session) return false;
     // A dump or a bundle that the switch did not survive would be tried again at once.
     if (this.busy) this.gate.failed();
+    this.letGo();
+    this.standby = undefined;
+    this.state = "disconnected";
+    this.lastError = reason;
+    return true;
+  }
+
+  /** Another controller is its master, or is about to be: what is under way here ends, and nothing that changes something is sent by the session any more. */
+  standBy(session: Session): void {
+    if (this.standby === session) return;
+    const before = this.reader;
+    this.letGo();
+    // What is true of it now another one finds out.
+    this.confirmedGeneration = this.told = 0;
+    this.quarantine.clear();
+    this.zones = new Set();
+    this.repaired = undefined;
+    this.hold = undefined;
+    this.lastError = undefined;
+    this.standby = session;
+    this.state = "standby";
+    if (before !== session) before?.close();
+  }
+
+  /** The session is no more, or not for changes. */
+  private letGo(): void {
+    if (this.inSync) this.confirmedGeneration = this.confirmed;
     this.busy = false;
     this.session = undefined;
-    this.state = "disconnected";
     this.since = this.now();
-    this.lastError = reason;
     this.forgetPending();
     this.inflight = undefined;
     this.held = "dump";
     this.changedSince = undefined;
     this.gate.cancel();
     for (const resolve of [...this.idle.splice(0), ...this.delivered.splice(0)]) resolve();
-    return true;
   }
 
   /** Its slot was given out or given up: connections of its earlier holder are forgotten before new flows come. */
@@ -215,28 +246,29 @@ export class Switch {
 
   /** The switch's own flow dump: OFPMP_FLOW replies; [] without a session. They are not to be kept once `use` is done. */
   async withFlows<T>(timeoutMs: number | undefined, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> {
-    const { desired, dumps } = this.options;
-    return this.session === undefined ? use([]) : withDump(this.session, desired.flowsOf(this.chassis), roomOf(this.session, dumps), timeoutMs, use);
+    const { reader, options: { desired, dumps } } = this;
+    return reader === undefined ? use([]) : withDump(reader, desired.flowsOf(this.chassis), roomOf(reader, dumps), timeoutMs, use);
   }
 
   /** Likewise of one table, where `wanted` should be; undefined without a session. */
   tableFlows<T>(table: number, wanted: Iterable<Flow>, timeoutMs: number, use: (parts: Buffer[]) => Promise<T> | T): Promise<T> | undefined {
-    return this.session === undefined ? undefined : withDump(this.session, wanted, roomOf(this.session, this.options.dumps), timeoutMs, use, table);
+    const { reader } = this;
+    return reader === undefined ? undefined : withDump(reader, wanted, roomOf(reader, this.options.dumps), timeoutMs, use, table);
   }
 
   /** Its ports; undefined without a session. */
   ports(): Promise<SwitchPort[]> | undefined {
-    return this.session?.ports();
+    return this.reader?.ports();
   }
 
   /** Of those with a cookie; undefined without a session. */
   flowsWith(cookie: bigint, options?: CookieOptions): Promise<Buffer[]> | undefined {
-    return this.session?.flowsWith(cookie, options);
+    return this.reader?.flowsWith(cookie, options);
   }
 
   /** Of its meters, as it says; [] without a session. */
   meterCounts(): Promise<MeterCounts[]> {
-    return this.session === undefined ? Promise.resolve([]) : this.session.meterCounts();
+    return this.reader?.meterCounts() ?? Promise.resolve([]);
   }
 
   sendPacket(actions: readonly Action[], data: Uint8Array, inPort?: number): void {

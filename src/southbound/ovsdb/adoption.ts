@@ -62,7 +62,7 @@ export function plan(rows: HostRows, wanted: Wanted): Plan {
   const bridge = rows.bridge(wanted.settings.bridge);
   if (bridge === undefined) draft.operate(undefined, ...createBridge(root, wanted));
   else {
-    draft.operate(undefined, ...repairBridge(bridge, wanted), ...planController(rows, bridge, wanted));
+    draft.operate(undefined, ...repairBridge(bridge, wanted), ...planOwnController(rows, bridge, wanted));
     if (wanted.confirmed !== undefined) draft.operate(undefined, ...setKey("Bridge", bridge, "external_ids", CONFIRMED, wanted.confirmed));
     // Port names that a release frees are free in the next transaction.
     if (release.length === 0 && wanted.rows !== undefined) {
@@ -125,7 +125,8 @@ const controllerSettings = (target: string): Record<string, InputValue> => ({
 });
 const controllerRow = (target: string, controllerId: string): Record<string, InputValue> => ({ ...controllerSettings(target), external_ids: { [CONTROLLER]: controllerId } });
 
-function planController(rows: HostRows, bridge: BridgeRow, { target, controllerId }: Wanted): Operation[] {
+/** The one row by which the switch is told of this controller. */
+export function planOwnController(rows: HostRows, bridge: BridgeRow, { target, controllerId }: Pick<Wanted, "target" | "controllerId">): Operation[] {
   const all = rows.controllersOf(bridge);
   const ours = all.filter((c) => c.external_ids[CONTROLLER] === controllerId).sort((a, b) => (a._uuid < b._uuid ? -1 : 1));
   // Somebody else's row may already lead here; the switch keys its controllers by target, so a second one would be in its way.

@@ -2,7 +2,7 @@
 import type { Replica, Row } from "ovsdb-client";
 
 export type Ids = Readonly<Record<string, string>>;
-export type RootRow = Row & { readonly bridges: readonly string[]; readonly external_ids: Ids; readonly other_config: Ids; readonly ovs_version: string | undefined };
+export type RootRow = Row & { readonly bridges: readonly string[]; readonly external_ids: Ids; readonly other_config: Ids; readonly ovs_version: string | undefined; readonly manager_options?: readonly string[] };
 export type BridgeRow = Row & {
   readonly name: string;
   readonly datapath_id: string | undefined;
@@ -38,6 +38,8 @@ export type ControllerRow = Row & {
   readonly inactivity_probe: number | undefined;
   readonly connection_mode: string | undefined;
 };
+
+export type ManagerRow = Row & { readonly target: string; readonly external_ids: Ids };
 
 /** The rows of one host, found by name. */
 export class HostRows {
@@ -77,6 +79,12 @@ export class HostRows {
 
   controllersOf(bridge: BridgeRow): ControllerRow[] {
     return this.pick<ControllerRow>("Controller", bridge.controller);
+  }
+
+  /** Those that the database server connects to; none where they are not followed. */
+  managers(): ManagerRow[] {
+    const { root } = this;
+    return root?.manager_options === undefined ? [] : this.pick<ManagerRow>("Manager", root.manager_options);
   }
 
   port(name: string): PortRow | undefined {

@@ -3,12 +3,14 @@
 // database with the plan of adoption.ts, the stored rows with what the host reports) and writes differences only; events
 // merely make the loop run.
 import { chassisKeys, chassisTable, draw, vifTable, type App, type Chassis, type Vif } from "#app";
-import { comment, OvsdbConnectionError, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-client";
+import { assert, comment, OvsdbConnectionError, OvsdbError, OvsdbProtocolError, Replica, type Operation, type OvsdbSession } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { Desired } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
 import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Random } from "../../lib/random.ts";
+import { managerColumns, planManagers, planSlave } from "../cluster/controller-rows.ts";
+import type { ClusterPort } from "../cluster/port.ts";
 import type { Marks } from "../openflow/marks.ts";
 import { Backoff } from "../backoff.ts";
 import type { RefusedClaims } from "../claims.ts";
@@ -63,6 +65,10 @@ export interface HostOptions {
   readonly shadow: boolean;
   /** Keeps on the bridge what its switch was told; undefined: nobody does. */
   readonly marks: Pick<Marks, "holdsRows" | "markFor"> | undefined;
+  /** Of several controllers: which of them writes. undefined: there is no other. */
+  readonly cluster: ClusterPort | undefined;
+  /** What hosts connect to for OVSDB here; "": not known. */
+  readonly managerTarget: () => string;
 }
 
 /** What a host needs of the inventory that it is in. */
@@ -86,9 +92,18 @@ const LONGEST_PAUSE_MS = 1000;
 const MANY_ROWS = 1000;
 /** How often a host whose answer is being read has as long again. */
 const PATIENCE = 5;
+/** By which a database takes changes of one controller alone (RFC 7047, 4.1.8 and 5.2.10): of the one that took the lock last. */
+const LOCK = "axion_master";
 const DPID = /^[0-9a-f]{16}$/;
 /** Characters of a host's own words that are kept of it. */
 const WORD = 64;
+
+/** Another controller became the master of a host while something was written for it. */
+class NotMaster extends Error {
+  constructor(chassis: string) {
+    super(`another controller is the master of ${chassis}`);
+  }
+}
 
 /** One OVSDB session: a host, from its first byte to its last. */
 export class Host {
@@ -107,8 +122,8 @@ export class Host {
   /** Generation that the desired state must have reached before this host's ports can be compared with it. */
   awaitsDesired: number | undefined;
   private readonly inventory: HostOwner;
-  private readonly replica = new Replica("Open_vSwitch", monitoredColumns);
-  private readonly rows = new HostRows(this.replica);
+  private readonly replica: Replica;
+  private readonly rows: HostRows;
   private log: Logger;
   dirty = false;
   working: Promise<void> | undefined;
@@ -132,12 +147,26 @@ export class Host {
   private room: Holding;
   /** The first answer was read. */
   private attached = false;
-  /** Interfaces were compared with the stored ones at least once in this session. */
+  /** Interfaces were compared with the stored ones at least once in this session, or since this controller is the master. */
   private vifsKnown = false;
+  /** This controller was the master at the last comparison. */
+  private acts: boolean;
+  /** It has the lock, or has had it. */
+  private locked = false;
+  private queued = false;
 
   constructor(inventory: HostOwner, session: OvsdbSession) {
     this.inventory = inventory;
     this.session = session;
+    const alone = inventory.options.cluster === undefined;
+    this.replica = new Replica("Open_vSwitch", alone ? monitoredColumns : { ...monitoredColumns, Open_vSwitch: [...monitoredColumns.Open_vSwitch, "manager_options"], ...managerColumns });
+    this.rows = new HostRows(this.replica);
+    this.acts = alone;
+    session.on("stolen", (lock) => {
+      if (lock !== LOCK) return;
+      this.locked = false;
+      this.kick();
+    });
     this.peer = peerOf(session.socket).text;
     this.identity = { address: peerOf(session.socket).host, names: certificateNames(session.socket), until: certificateUntil(session.socket) };
     this.since = this.now();
@@ -286,6 +315,10 @@ export class Host {
       }
     } catch (error) {
       if (!this.session.open || this.stopping) return;
+      if (error instanceof NotMaster) {
+        this.dirty = true;
+        return;
+      }
       this.lastError = error instanceof Error ? error.message : String(error);
       this.failure = { text: this.lastError, since: this.failure?.since ?? this.now() };
       const ms = this.backoff.next();
@@ -309,6 +342,11 @@ export class Host {
     }
     if (!(await this.identify(settings))) return;
     const chassis = settings.id;
+    await this.tellOthers();
+    if (!(await this.mayAct(chassis))) {
+      await this.followAlong(settings);
+      return;
+    }
 
     const { operations, notes: planned, wishes } = plan(this.rows, {
       settings,
@@ -330,9 +368,10 @@ export class Host {
       }
       this.last = { text, at: this.inventory.options.clock.monotonic() };
       try {
-        await this.answered(this.replica.transact([...operations, comment(`axion: ${chassis} brought in order`)]));
+        await this.write(operations, `axion: ${chassis} brought in order`);
       } catch (error) {
-        this.refused.failed(wishes, error, operations);
+        if (await this.lost(error)) return;
+        this.refused.failed(wishes, error, this.fenced(operations));
         this.dirty = true;
         return;
       }
@@ -350,6 +389,79 @@ export class Host {
   /** Others have their turn where a host has so much that each step of its comparison takes milliseconds. */
   private breathe(): Promise<void> | undefined {
     return this.rowCount < MANY_ROWS ? undefined : new Promise((resolve) => setImmediate(resolve));
+  }
+
+  // --- one of several controllers -----------------------------------------------------------------------------------
+
+  /** Whether this controller is the one that writes. Who begins to looks at everything anew, as another one may have gone in the midst of something. */
+  private async mayAct(chassis: string): Promise<boolean> {
+    const { cluster, shadow } = this.inventory.options;
+    if (cluster === undefined) return true;
+    const acts = cluster.masters(chassis);
+    if (acts !== this.acts) {
+      this.acts = acts;
+      this.vifsKnown = false;
+      this.inventory.progress.forget(chassis);
+      this.last = { text: "", at: -Infinity };
+    }
+    if (acts && !this.locked && !shadow) {
+      // Whom it was taken from has a place in its queue, which is in the way of taking it back.
+      const before = this.queued ? this.session.unlock(LOCK) : undefined;
+      this.queued = true;
+      await this.answered(Promise.all([before, this.session.steal(LOCK)]));
+      this.locked = true;
+    }
+    // It may have been long ago that this was asked.
+    return acts && cluster.masters(chassis);
+  }
+
+  private fenced(operations: readonly Operation[]): readonly Operation[] {
+    return this.inventory.options.cluster === undefined ? operations : [assert(LOCK), ...operations];
+  }
+
+  private async write(operations: readonly Operation[], why: string): Promise<void> {
+    await this.answered(this.replica.transact([...this.fenced(operations), comment(why)]));
+  }
+
+  /** Whether a transaction failed because another controller writes by now. */
+  private async lost(error: unknown): Promise<boolean> {
+    if (!(error instanceof OvsdbError) || error.code !== "not owner") return false;
+    this.locked = false;
+    this.dirty = true;
+    // What is known here of the members may be old.
+    await this.pause(NO_EFFECT_MS / 10);
+    return true;
+  }
+
+  /** Tells the host of the other controllers; each of them does it, and who comes first has done it for all. */
+  private async tellOthers(): Promise<void> {
+    const { cluster, shadow, managerTarget } = this.inventory.options;
+    if (cluster === undefined || shadow) return;
+    const operations = planManagers(this.rows, cluster.managers, { name: cluster.name, own: managerTarget() });
+    if (operations.length === 0) return;
+    try {
+      await this.answered(this.replica.transact([...operations, comment("axion: told of other controllers")]));
+    } catch (error) {
+      if (!this.session.open) throw error;
+      // Another one was first: targets are unique. What it wrote makes this one look again.
+      this.log.info({ reason: (error as Error).message }, "host could not be told of other controllers");
+    }
+  }
+
+  /** What is done for a host of which another controller is the master: its switch is told of this one too. */
+  private async followAlong(settings: HostSettings): Promise<void> {
+    const { controllerId, shadow } = this.inventory.options;
+    const operations = shadow ? [] : planSlave(this.rows, { settings, target: this.openflowTarget, controllerId });
+    const text = textOf(operations);
+    const { clock } = this.inventory.options;
+    if (operations.length > 0) {
+      if (text === this.last.text && clock.monotonic() - this.last.at < NO_EFFECT_MS) throw new Error("the database does not stay as it was set");
+      this.last = { text, at: clock.monotonic() };
+      await this.answered(this.replica.transact([...operations, comment(`axion: ${settings.id} is told of another controller`)]));
+    }
+    const bridge = this.rows.bridge(settings.bridge);
+    this.bridgeMissing = undefined;
+    this.reportNotes([...mappingNotes(this.rows, settings), ...(bridge === undefined ? [] : interfaceNotes(this.rows, bridge))]);
   }
 
   /** A database that does not answer a transaction ends its session: everything else of the host would wait for it. */
@@ -413,6 +525,7 @@ export class Host {
   /** Its interfaces are now another chassis': nothing is left under the old name. */
   private async renamed(before: string, now: string): Promise<void> {
     this.log.warn({ before }, "host has another system-id now");
+    if (this.inventory.options.cluster?.masters(before) === false) return;
     await this.inventory.remove(before, `is now ${now}`);
   }
 
@@ -456,6 +569,8 @@ export class Host {
     const chassisDiffers = storedChassis === undefined || !sameChassis(storedChassis, fresh(storedChassis.key));
     if (chassisDiffers || vifsDiffer(stored, seen.plugged)) {
       const { result, generation } = await model.transact(cause(`${differenceText(stored, seen.plugged)} on ${this.chassis ?? this.peer}`), (tx): VifChanges => {
+        // Decided once more after what others wrote.
+        if (this.inventory.options.cluster?.masters(id) === false) throw new NotMaster(id);
         const current = tx.get(chassisTable, id);
         const row = fresh(current?.key ?? draw(tx, chassisKeys));
         if (current === undefined || !sameChassis(current, row)) tx.put(chassisTable, row);
@@ -490,8 +605,11 @@ export class Host {
     for (const row of this.rows.interfacesOn(this.settings?.bridge)) if (row.external_ids[INSTALLED] === "true") marked.add(vifId(chassis, row.name));
     for (const vif of model.view.by(vifTable, "chassis", chassis)) {
       if (progress.awaiting.has(vif.id) || progress.installed.has(vif.id)) continue;
-      if (marked.has(vif.id)) progress.installed.add(vif.id);
-      else {
+      if (marked.has(vif.id)) {
+        progress.installed.add(vif.id);
+        // Whoever was the master may have ended before all was done that follows from a confirmation.
+        if (this.inventory.options.cluster !== undefined) progress.awaiting.set(vif.id, { vif, generation: model.generation });
+      } else {
         progress.awaiting.set(vif.id, { vif, generation: model.generation });
         this.inventory.options.unconfirmed(vif);
       }

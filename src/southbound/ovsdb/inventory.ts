@@ -64,8 +64,14 @@ export class Inventory implements HostOwner {
     for (const host of this.all) if (host.awaitsDesired !== undefined && delta.generation >= host.awaitsDesired) host.kick();
   }
 
+  /** Which controller writes for which host, or which others there are, is not as before. */
+  kickAll(): void {
+    for (const host of this.all) host.kick();
+  }
+
   /** What an interface is for may have changed: looks whether its mark has to. */
   remark(vif: Vif): void {
+    if (this.options.cluster?.masters(vif.chassis) === false) return;
     if (this.progress.markDiffers(vif)) this.byChassis.get(vif.chassis)?.kick();
   }
 
@@ -84,7 +90,11 @@ export class Inventory implements HostOwner {
     let before: string | undefined;
     do {
       const other = this.rival(chassis, host);
-      if (other !== undefined && (await isAlive(other.session, probeTimeoutMs, this.options.clock))) return refuse(`the database of ${other.peer} has this system-id and is connected`);
+      if (other !== undefined && (await isAlive(other.session, probeTimeoutMs, this.options.clock))) {
+        // Other controllers have told the host of this one, which it knew by another target.
+        if (this.options.cluster !== undefined && other.identity.address === address) return false;
+        return refuse(`the database of ${other.peer} has this system-id and is connected`);
+      }
       // Without certificates a switch that is connected vouches for where its host is; asked before anybody has to give way.
       if (names === undefined && (await occupied(chassis, address))) return refuse("the switch of this system-id is connected from another address");
       if (!host.session.open) return false;

@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Cause, Model } from "../../model/model.ts";
 import { limits } from "../bounds/limits.ts";
+import type { ClusterPort } from "../cluster/port.ts";
 import { runHook, serves } from "./vifs.ts";
 
 export type ModelPort = Pick<Model, "transact" | "view" | "generation" | "onCommit">;
@@ -26,6 +27,8 @@ export interface ProgressOptions {
   readonly confirmed: (chassis: string) => number;
   /** Something about the chassis' interfaces has to be written to its database. */
   readonly kick: (chassis: string) => void;
+  /** Of several controllers: whether this one writes for a host. */
+  readonly cluster?: Pick<ClusterPort, "masters"> | undefined;
 }
 
 export class InterfaceProgress {
@@ -91,12 +94,13 @@ export class InterfaceProgress {
       while (!this.stopping) {
         const generation = confirmed(chassis);
         const ready = generation === 0 ? [] : some(progress.awaiting.values(), (a) => a.generation <= generation, limits.interfacesAPiece);
-        if (ready.length === 0) return;
+        if (ready.length === 0 || this.isOthers(chassis)) return;
         await model.transact(cause(`flows confirmed by ${chassis}`), (tx) => {
+          if (this.isOthers(chassis)) return;
           for (const { vif } of ready) if (sameVif(tx.get(vifTable, vif.id), vif)) runHook(tx, apps, "installed", vif, guard);
         });
         for (const entry of ready) {
-          if (progress.awaiting.get(entry.vif.id) !== entry) continue;
+          if (progress.awaiting.get(entry.vif.id) !== entry || this.isOthers(chassis)) continue;
           progress.awaiting.delete(entry.vif.id);
           progress.installed.add(entry.vif.id);
         }
@@ -110,6 +114,10 @@ export class InterfaceProgress {
       done();
       if (progress.awaiting.size === 0) this.waiting.delete(chassis);
     }
+  }
+
+  private isOthers(chassis: string): boolean {
+    return this.options.cluster?.masters(chassis) === false;
   }
 
   of(chassis: string): ChassisProgress {

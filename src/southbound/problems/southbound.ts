@@ -144,7 +144,7 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, shadow, switch
   const common = { resources: [], switches: [row.id] } as const;
   const table = (id: number): string => tableName?.(id) ?? String(id);
   const host = hostOf(row.id);
-  if (target?.session === undefined) {
+  if (target?.reader === undefined) {
     yield { ...common, kind: "switch_disconnected", severity: "error", since: (target?.since ?? host?.since ?? lostAt(row.id) ?? startedAt).toISOString(), ...disconnected(row.id, target, host) };
   } else if (host === undefined) {
     yield {

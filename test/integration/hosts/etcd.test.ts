@@ -41,7 +41,9 @@ describe.skipIf(!haveEtcd)("with --store etcd://", () => {
           acknowledged.set((answer.body as { network: { id: string } }).network.id, { name, generation: Number(answer.headers["x-axion-generation"]) });
         }
       });
-      await sleep(200 + ((round * 7919) % 160));
+      // However long that takes: some are answered, and others are under way.
+      for (const before = acknowledged.size; acknowledged.size < before + WRITERS; ) await sleep(5);
+      await sleep((round * 7919) % 160);
       running = false;
       await Promise.all([controller.kill9(), ...writers]);
       await controller.start();

@@ -1,0 +1,173 @@
+// One controller among several: members, mastership and what they tell each other, as the rest of the controller asks for it.
+import { EtcdClient } from "etcd-v3-client";
+import type { Logger } from "pino";
+import type { Clock } from "../lib/clock.ts";
+import type { Problem } from "../lib/problem.ts";
+import type { Random } from "../lib/random.ts";
+import { parseEtcdUrl } from "../store/etcd/url.ts";
+import type { EtcdAccess } from "../store/open.ts";
+import { Confirmations, type ConfirmationsOptions } from "./confirmations.ts";
+import { ClusterKeys } from "./keys.ts";
+import { Mastership } from "./mastership.ts";
+import { Members, type MemberSays } from "./members.ts";
+
+export interface ClusterOptions {
+  /** "etcd://HOST:PORT,...[/PREFIX]", where the store is. */
+  readonly url: string;
+  readonly etcd?: EtcdAccess | undefined;
+  /** Of this controller. */
+  readonly name: string;
+  readonly version: string;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** As GET /cluster shows it. */
+export interface ClusterShown {
+  readonly name: string;
+  /** Whether this controller may act: false while it cannot renew its lease. */
+  readonly lease: boolean;
+  readonly term: number;
+  readonly trouble: string | null;
+  readonly members: readonly (Pick<MemberSays, "state" | "since" | "version" | "ovsdb" | "api" | "ops"> & { readonly name: string; readonly switches: number })[];
+}
+
+/** How long it is waited for that others take what a leaving controller has. */
+const DRAIN_MS = 1000;
+const POLL_MS = 20;
+
+export class Cluster {
+  readonly name: string;
+  private readonly members: Members;
+  private readonly mastership: Mastership;
+  private readonly options: ClusterOptions;
+  private confirmations: Confirmations | undefined;
+  /** Since when there is no lease. */
+  private lapsedAt: Date | undefined;
+
+  private constructor(options: ClusterOptions, members: Members) {
+    this.options = options;
+    this.name = options.name;
+    this.members = members;
+    this.mastership = new Mastership(members);
+    members.onChange(() => {
+      this.lapsedAt = members.holds ? undefined : (this.lapsedAt ?? new Date(options.clock.now()));
+    });
+  }
+
+  /** Comes in, as one that is nobody's master yet. @throws UsageError when one of its name is there, EtcdError */
+  static async join(options: ClusterOptions): Promise<Cluster> {
+    const { url, etcd, name, version, log, clock, random } = options;
+    const { endpoints, tls, prefix } = parseEtcdUrl(url);
+    const client = new EtcdClient({ endpoints, tls: tls ? (etcd?.tls ?? {}) : undefined, user: etcd?.user });
+    const says = { id: random.uuid(), version, since: new Date(clock.now()).toISOString() };
+    return new Cluster(options, await Members.join({ client, keys: new ClusterKeys(prefix), name, says, log, clock }));
+  }
+
+  get term(): number {
+    return this.members.term;
+  }
+  masterOf(chassis: string): string | undefined {
+    return this.mastership.masterOf(chassis);
+  }
+  masters(chassis: string): boolean {
+    return this.mastership.masters(chassis);
+  }
+  /** Who acts now, as far as is known here. */
+  get acting(): readonly string[] {
+    return this.mastership.acting;
+  }
+  refresh(): Promise<void> {
+    return this.members.refresh();
+  }
+  onChange(listener: () => void): () => void {
+    return this.members.onChange(listener);
+  }
+  get managers(): readonly { readonly name: string; readonly target: string }[] {
+    return this.members.all.filter((m) => m.name !== this.name && m.state !== "leaving" && m.ovsdb !== "").map((m) => ({ name: m.name, target: m.ovsdb }));
+  }
+
+  /** Begins to tell others what this controller's switches have confirmed. What is returned is called when a switch may have confirmed more. */
+  confirming(of: Pick<ConfirmationsOptions, "chassis" | "confirmed" | "reached">): () => void {
+    const { log, clock } = this.options;
+    const confirmations = (this.confirmations = new Confirmations({ ...of, members: this.members, mastership: this.mastership, log, clock, told: this.told }));
+    return () => confirmations.changed();
+  }
+  confirmed(chassis: string): number {
+    return this.confirmations?.of(chassis) ?? 0;
+  }
+  onConfirmed(listener: (master: string) => void): () => void {
+    this.told.add(listener);
+    return () => this.told.delete(listener);
+  }
+  private readonly told = new Set<(master: string) => void>();
+
+  /** A host came to an address of this controller that others have to tell their hosts. */
+  reached(ovsdb: string): void {
+    void this.say({ ovsdb });
+  }
+
+  /** From now on it has its share; or it says something else of itself. What etcd does not take now is with the next lease. */
+  async say(says: Partial<Pick<MemberSays, "state" | "ovsdb" | "api" | "ops">>): Promise<void> {
+    await this.members.say(says).catch((error: unknown) => this.options.log.warn({ reason: (error as Error).message }, "other controllers cannot be told now"));
+  }
+
+  /** Gives what it has to the others, if there are some. `done`: nothing is left. */
+  async drain(done: () => boolean): Promise<void> {
+    const { clock, log } = this.options;
+    const others = this.members.serving.filter((name) => name !== this.name);
+    if (others.length === 0) return;
+    log.info({ to: others }, "this controller leaves; others take its switches");
+    await this.say({ state: "leaving" });
+    const end = clock.monotonic() + DRAIN_MS;
+    while (clock.monotonic() < end && (this.members.serving.includes(this.name) || !done())) await new Promise<void>((next) => void clock.setTimeout(next, POLL_MS));
+  }
+
+  async leave(): Promise<void> {
+    this.confirmations?.stop();
+    await this.members.leave();
+  }
+
+  /** `chassis`: all there are. */
+  shown(chassis: Iterable<string>): ClusterShown {
+    const { members } = this;
+    const switches = new Map<string, number>();
+    for (const id of chassis) {
+      const master = this.masterOf(id);
+      if (master !== undefined) switches.set(master, (switches.get(master) ?? 0) + 1);
+    }
+    return {
+      name: this.name, lease: members.holds, term: members.term, trouble: members.trouble ?? null,
+      members: members.all.map(({ name, state, since, version, ovsdb, api, ops }) => ({ name, state, since, version, ovsdb, api, ops, switches: switches.get(name) ?? 0 })),
+    };
+  }
+
+  problems(): Problem[] {
+    const { members, options: { clock } } = this;
+    const found: Problem[] = [];
+    if (!members.holds) {
+      found.push({
+        kind: "no_lease", severity: "critical", since: (this.lapsedAt ?? new Date(clock.now())).toISOString(), resources: [], switches: [],
+        text: `this controller cannot renew its lease in etcd: it writes nothing, and others take its switches if they can${members.trouble === undefined ? "" : ` (${members.trouble})`}`,
+        cure: { text: "see that etcd runs, has a leader, and is reached from here; it comes in again by itself" },
+      });
+    }
+    for (const [name, { since, said }] of members.gone) {
+      found.push({
+        kind: "member_gone", severity: "error", since, resources: [], switches: [],
+        text: `the controller ${name} is gone without having been stopped: others have its switches${said.api === "" ? "" : `; its API was at ${said.api}`}`,
+        cure: { text: `start ${name} again; if it is gone for good, its rows stay on hosts until somebody removes them there (docs/cluster.md), and this is said until this controller is restarted` },
+      });
+    }
+    for (const { name, ovsdb } of members.all) {
+      if (ovsdb !== "" || members.all.length < 2) continue;
+      found.push({
+        kind: "member_unreachable", severity: "warning", since: members.all.find((m) => m.name === name)!.since, resources: [], switches: [],
+        text: `the controller ${name} does not say by which address hosts reach it: hosts that were not told of it by their operator do not come to it, and those of which it is the master get no changes`,
+        cure: { text: `start ${name} with --advertise ADDRESS` },
+      });
+    }
+    return found;
+  }
+}

@@ -1,0 +1,119 @@
+// Up to which generation switches have confirmed, from the controller that is their master to all others: who waits for the data plane asks any
+// of them. Told a few times a second, and of switches that are not as far as most by name.
+import type { Logger } from "pino";
+import type { Cancel, Clock } from "../lib/clock.ts";
+import type { Mastership } from "./mastership.ts";
+import type { Members } from "./members.ts";
+
+/** What a master says: its switches have confirmed `generation`, but for those that are named. */
+interface Said {
+  readonly generation: number;
+  readonly behind: Readonly<Record<string, number>>;
+}
+
+export interface ConfirmationsOptions {
+  readonly members: Pick<Members, "name" | "publish" | "onPublished" | "onChange">;
+  readonly mastership: Pick<Mastership, "masterOf">;
+  /** Every chassis there is. */
+  readonly chassis: () => Iterable<string>;
+  /** What a switch of this controller has confirmed, 0: nothing. */
+  readonly confirmed: (chassis: string) => number;
+  /** What this controller's switches are told of, at the most. */
+  readonly reached: () => number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Told of each master that has told more. */
+  readonly told: ReadonlySet<(master: string) => void>;
+}
+
+const TOPIC = "confirmed";
+const PAUSE_MS = 100;
+/** Switches that are named; of more all are as far as the last of them. */
+const NAMED = 1000;
+
+export class Confirmations {
+  private readonly options: ConfirmationsOptions;
+  private readonly said = new Map<string, Said>();
+  private readonly undo: () => void;
+  private last = "";
+  private toldAt = -Infinity;
+  private cancel: Cancel | undefined;
+  private telling = false;
+  private stopped = false;
+
+  constructor(options: ConfirmationsOptions) {
+    this.options = options;
+    options.members.onPublished(TOPIC, (name, text) => this.hear(name, text));
+    this.undo = options.members.onChange(() => this.changed());
+  }
+
+  /** As its master has told; 0: nothing. */
+  of(chassis: string): number {
+    const master = this.options.mastership.masterOf(chassis);
+    const said = master === undefined ? undefined : this.said.get(master);
+    if (said === undefined) return 0;
+    return Object.hasOwn(said.behind, chassis) ? said.behind[chassis]! : said.generation;
+  }
+
+  /** A switch of this controller may have confirmed more. */
+  changed(): void {
+    if (this.stopped || this.cancel !== undefined || this.telling) return;
+    const { clock } = this.options;
+    this.cancel = clock.setTimeout(() => {
+      this.cancel = undefined;
+      void this.tell();
+    }, Math.max(0, this.toldAt + PAUSE_MS - clock.monotonic()));
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.cancel?.();
+    this.undo();
+  }
+
+  private async tell(): Promise<void> {
+    const { members, clock, log } = this.options;
+    const text = JSON.stringify(this.now());
+    if (text === this.last) return;
+    this.telling = true;
+    this.toldAt = clock.monotonic();
+    try {
+      this.last = text;
+      await members.publish(TOPIC, text);
+    } catch (error) {
+      // It is told with the next lease, or with the next change.
+      log.debug({ reason: (error as Error).message }, "what switches have confirmed could not be told to other controllers");
+    } finally {
+      this.telling = false;
+    }
+    if (JSON.stringify(this.now()) !== text) this.changed();
+  }
+
+  private now(): Said {
+    const { members, mastership, chassis, confirmed, reached } = this.options;
+    const generation = reached();
+    const behind: [string, number][] = [];
+    for (const id of chassis()) {
+      if (mastership.masterOf(id) !== members.name) continue;
+      const up = confirmed(id);
+      if (up < generation) behind.push([id, up]);
+    }
+    return behind.length <= NAMED ? { generation, behind: Object.fromEntries(behind) } : { generation: behind.reduce((least, [, up]) => Math.min(least, up), generation), behind: {} };
+  }
+
+  private hear(name: string, text: string | undefined): void {
+    const said = text === undefined ? undefined : read(text);
+    if (said === undefined) this.said.delete(name);
+    else this.said.set(name, said);
+    for (const listener of this.options.told) listener(name);
+  }
+}
+
+function read(text: string): Said | undefined {
+  try {
+    const said = JSON.parse(text) as Partial<Said> | null;
+    return typeof said?.generation === "number" && typeof said.behind === "object" && said.behind !== null && Object.values(said.behind).every((n) => typeof n === "number") ? (said as Said) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,162 @@
+// What this controller is at each switch: its master or a slave (OpenFlow 1.3.5, 6.3.6). The switch itself makes the difference: it takes changes
+// and sends packets up only for the one that it made its master in the latest term. So who was stopped, or knows less than others, harms nobody.
+//
+//   a session comes, or who is there changes ──> role request ──> master: the switch is compared, as after any start (Switch.attach)
+//                                                            └──> slave: it is read, and nothing is sent (Switch.standBy)
+import { OpenFlowError } from "node-openflow";
+import type { Logger } from "pino";
+import type { Cancel, Clock } from "../../lib/clock.ts";
+import type { SwitchSession } from "../openflow/session.ts";
+import type { ClusterPort } from "./port.ts";
+
+export interface RolesOptions {
+  readonly cluster: ClusterPort;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** This controller is the master by this session from now on. */
+  readonly master: (chassis: string, session: SwitchSession) => void;
+  /** It is not, or not any more. */
+  readonly slave: (chassis: string, session: SwitchSession) => void;
+}
+
+interface State {
+  readonly session: SwitchSession;
+  role: "master" | "slave" | undefined;
+  settling: boolean;
+  again: boolean;
+  failures: number;
+  cancel: Cancel | undefined;
+}
+
+const AGAIN_MS = 100;
+const LONGEST_MS = 2000;
+
+export class Roles {
+  private readonly options: RolesOptions;
+  private readonly byChassis = new Map<string, State>();
+  private readonly undo: () => void;
+
+  constructor(options: RolesOptions) {
+    this.options = options;
+    this.undo = options.cluster.onChange(() => {
+      for (const chassis of this.byChassis.keys()) void this.settle(chassis);
+    });
+  }
+
+  /** undefined: the switch has not said yes to either. */
+  of(chassis: string): "master" | "slave" | undefined {
+    return this.byChassis.get(chassis)?.role;
+  }
+
+  /** Switches of which this controller is the master. */
+  get mastered(): number {
+    let count = 0;
+    for (const { role } of this.byChassis.values()) if (role === "master") count++;
+    return count;
+  }
+
+  /** A session of which it is known whose switch it is. */
+  enter(chassis: string, session: SwitchSession): void {
+    this.byChassis.get(chassis)?.cancel?.();
+    this.byChassis.set(chassis, { session, role: undefined, settling: false, again: false, failures: 0, cancel: undefined });
+    this.options.slave(chassis, session);
+    void this.settle(chassis);
+  }
+
+  leave(chassis: string, session: SwitchSession): void {
+    const state = this.byChassis.get(chassis);
+    if (state?.session !== session) return;
+    state.cancel?.();
+    this.byChassis.delete(chassis);
+  }
+
+  stop(): void {
+    this.undo();
+    for (const { cancel } of this.byChassis.values()) cancel?.();
+    this.byChassis.clear();
+  }
+
+  private async settle(chassis: string): Promise<void> {
+    const state = this.byChassis.get(chassis);
+    if (state === undefined) return;
+    if (state.settling) {
+      state.again = true;
+      return;
+    }
+    state.cancel?.();
+    state.cancel = undefined;
+    state.settling = true;
+    let failed = false;
+    try {
+      do {
+        state.again = false;
+        failed = !(await this.step(chassis, state));
+      } while (state.again && this.byChassis.get(chassis) === state);
+    } catch (error) {
+      failed = true;
+      // A session that ends says so by itself.
+      if (!state.session.closed) this.options.log.warn({ chassis, err: error }, "switch could not be asked for this controller's role");
+      // One without roles is nobody's slave, and would take changes of all.
+      if (error instanceof OpenFlowError && error.code === "OF_PEER_ERROR") state.session.close();
+    } finally {
+      state.settling = false;
+    }
+    if (this.byChassis.get(chassis) !== state) return;
+    if (!failed) {
+      state.failures = 0;
+      return;
+    }
+    const ms = Math.min(LONGEST_MS, AGAIN_MS * 2 ** state.failures++);
+    state.cancel = this.options.clock.setTimeout(() => void this.settle(chassis), ms);
+  }
+
+  /** Whether the switch agreed. */
+  private async step(chassis: string, state: State): Promise<boolean> {
+    const { cluster, log, master, slave } = this.options;
+    const wanted = (): string | undefined => cluster.masterOf(chassis);
+    const here = (): boolean => this.byChassis.get(chassis) === state && !state.session.closed;
+    const { session } = state;
+    // Nobody serves: who was its master goes on until somebody does.
+    if (wanted() === undefined) return true;
+    if (wanted() !== cluster.name) {
+      if (state.role === "slave") return true;
+      const before = state.role;
+      // First of all nothing is changed any more.
+      if (before === "master") {
+        state.role = undefined;
+        slave(chassis, session);
+        log.info({ chassis, master: wanted() }, "another controller is the master of the switch");
+      }
+      if ((await session.role("slave", BigInt(cluster.term))) === "stale") return this.stale(chassis, here);
+      if (here()) state.role = "slave";
+      return true;
+    }
+    if (state.role === "master") {
+      // Whether another one was in between only the switch knows.
+      if ((await session.role("nochange")) === "master" || !here()) return true;
+      state.role = undefined;
+      slave(chassis, session);
+    }
+    const { term } = cluster;
+    if ((await session.role("master", BigInt(term))) === "stale") return this.stale(chassis, here);
+    if (!here()) return true;
+    if (wanted() !== cluster.name) {
+      state.role = undefined;
+      state.again = true;
+      return true;
+    }
+    state.role = "master";
+    log.info({ chassis, term }, "this controller is the master of the switch");
+    master(chassis, session);
+    return true;
+  }
+
+  /** Somebody asked the switch in a later term: what is known here of the members is old. */
+  private async stale(chassis: string, here: () => boolean): Promise<false> {
+    const { cluster, log } = this.options;
+    log.info({ chassis, term: cluster.term }, "the switch knows a later term than this controller");
+    await cluster.refresh().catch((error: unknown) => log.warn({ reason: (error as Error).message }, "who the members are cannot be found out now"));
+    if (here()) this.byChassis.get(chassis)!.again = false;
+    return false;
+  }
+}

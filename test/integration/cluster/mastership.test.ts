@@ -1,0 +1,168 @@
+// Two controllers over one etcd share two hosts: each host has one master, whoever goes is replaced, and no flow and no packet is lost by it.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { haveEtcd } from "etcd-v3-client/testing";
+import { startController, type Controller } from "../../../lab/controller.ts";
+import { until } from "../../../lab/exec.ts";
+import { Lab } from "../../../lab/lab.ts";
+import type { Hypervisor } from "../../../lab/hypervisor.ts";
+import type { PingRunStats } from "../../../lab/guest.ts";
+import type { Vm } from "../../../lab/vm.ts";
+import { actorFor, keyOfChassis } from "../../../src/cluster/mastership.ts";
+import { metricOf, UNLIMITED } from "../../support/process.ts";
+
+interface SwitchShown {
+  readonly id: string;
+  readonly state: string;
+  readonly role: string;
+  readonly master: string | null;
+  readonly flows: { readonly desired: number; readonly installed: number; readonly pending: number };
+}
+
+const ADMIN = { "x-project-id": "p1", "x-roles": "admin" };
+/** A name for which the hosts are shared with `a`. */
+const nameBeside = (a: string): string => {
+  for (let n = 1; ; n++) {
+    const pair = [a, `b${n}`];
+    if (actorFor(pair, keyOfChassis("hv1")) === a && actorFor(pair, keyOfChassis("hv2")) !== a) return `b${n}`;
+  }
+};
+
+let lab: Lab;
+let a: Controller;
+let b: Controller;
+let hosts: Hypervisor[];
+let network: any;
+let subnet: any;
+const vms: { vm: Vm; ip: string; id: string }[] = [];
+
+const switches = async (of: Controller): Promise<SwitchShown[]> => (await of.ops<{ switches: SwitchShown[] }>("GET", "/switches")).body.switches;
+const metric = async (of: Controller, name: string, labels = {}): Promise<number> => metricOf((await of.ops<string>("GET", "/metrics")).body, name, labels);
+/** Until `of` is the master of these, which have all that they should, and slave of the others. */
+async function masters(of: Controller, ...ids: string[]): Promise<void> {
+  let last: SwitchShown[] = [];
+  await until(`${of.name} to be the master of ${ids.join(" and ") || "none"}`, async () => {
+    last = await switches(of);
+    return last.length === hosts.length && last.every((s) => (ids.includes(s.id) ? s.role === "master" && s.state === "connected" && s.flows.pending === 0 && s.flows.installed === s.flows.desired : s.role === "slave" && s.state === "standby"));
+  }, { timeoutMs: 30_000 }).catch(async (error: unknown) => {
+    throw new Error(`${(error as Error).message}: ${JSON.stringify(last, undefined, 1)}\n${a.lines.slice(-30).join("\n")}\n--\n${b.lines.slice(-30).join("\n")}\n${await hosts[0]!.vsctl("show")}`);
+  });
+}
+const dumps = (): Promise<string[]> => Promise.all(hosts.map((hv) => hv.ofctl("--no-stats", "dump-flows", "br-int")));
+/** Until Open vSwitch itself says so, which it does every few seconds. */
+const shared = (hv: Hypervisor): Promise<boolean> => until(`one master of ${hv.name}`, async () => (await hv.vsctl("--bare", "--columns=role", "list", "Controller")).split("\n").filter((l) => l !== "").sort().join() === "master,slave", { timeoutMs: 20_000 });
+
+async function create(of: Controller, resource: string, values: object): Promise<any> {
+  const answer = await of.api<any>("POST", `/v2.0/${resource}s`, { [resource]: values }, ADMIN);
+  expect(answer.status, JSON.stringify(answer.body)).toBe(201);
+  return answer.body[resource];
+}
+async function plug(of: Controller, hv: Hypervisor): Promise<(typeof vms)[number]> {
+  const port = await create(of, "port", { network_id: network.id });
+  const vm = await lab.addVm({ name: `vm${vms.length + 1}`, hypervisor: hv, portId: port.id, mac: port.mac_address, mtu: network.mtu });
+  const ip = port.fixed_ips[0].ip_address as string;
+  await vm.setAddress(`${ip}/24`);
+  await until(`${port.id} ACTIVE`, async () => (await of.api<any>("GET", `/v2.0/ports/${port.id}`, undefined, ADMIN)).body.port.status === "ACTIVE", { timeoutMs: 20_000 }).catch(async (error: unknown) => {
+    throw new Error(`${(error as Error).message}: ${JSON.stringify(await switches(of))}\n${of.lines.slice(-30).join("\n")}`);
+  });
+  vms.push({ vm, ip, id: port.id });
+  return vms.at(-1)!;
+}
+const whole = (stats: PingRunStats): void => {
+  expect(stats.sent).toBeGreaterThan(20);
+  // The last ones may have been on their way when the run was stopped, on a busy machine more than one.
+  expect(stats.gaps.filter(({ firstSeq, count }) => firstSeq + count <= stats.sent)).toEqual([]);
+};
+
+describe.skipIf(!haveEtcd)("two controllers, one etcd", () => {
+  beforeAll(async () => {
+    lab = await Lab.create({ name: "mastership.test" });
+    const etcd = `http://${lab.node.ip}:2379`;
+    const peer = `http://${lab.node.ip}:2380`;
+    const running = lab.node.spawn(["etcd", "--name", "m0", "--data-dir", `${lab.dir}/etcd`, "--listen-client-urls", etcd, "--advertise-client-urls", etcd, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `m0=${peer}`], { logFile: `${lab.dir}/etcd.log` });
+    await running.waitFor(/ready to serve client requests|serving insecure client requests/, 20_000);
+    const node = await lab.addNode("second");
+    const start = (name: string, at: typeof node): Promise<Controller> =>
+      startController(lab, { name, node: at, env: UNLIMITED, readyTimeoutMs: 60_000, flags: ["--store", `etcd://${lab.node.ip}:2379`, "--name", name, "--advertise", at.ip, "--audit-interval", "1"] });
+    [a, b, ...hosts] = await Promise.all([start("a", lab.node), start(nameBeside("a"), node), lab.addHypervisor({ name: "hv1" }), lab.addHypervisor({ name: "hv2" })]);
+    // The operator names one of them; that one tells the hosts of the other.
+    for (const hv of hosts) await hv.setManager(a.manager);
+  }, 120_000);
+  afterAll(async () => lab?.destroy());
+
+  test("each host has one master, is told of both, and either API serves ports on both", async () => {
+    await Promise.all([masters(a, "hv1"), masters(b, "hv2")]);
+    await Promise.all(hosts.map((hv) => shared(hv)));
+    for (const hv of hosts) {
+      expect((await hv.vsctl("get-manager")).split("\n").sort()).toEqual([a.manager, b.manager].sort());
+    }
+    network = await create(a, "network", { name: "n" });
+    subnet = await create(b, "subnet", { network_id: network.id, ip_version: 4, cidr: "10.0.0.0/24" });
+    expect(subnet.cidr).toBe("10.0.0.0/24");
+    // Each by the API of the one that is not its host's master.
+    const [one, two] = [await plug(b, hosts[0]!), await plug(a, hosts[1]!)];
+    await until("the first answer", () => one.vm.reaches(two.ip));
+    const { body } = await b.ops<any>("GET", "/cluster");
+    expect(body).toMatchObject({ name: b.name, lease: true });
+    expect(body.members.map((m: any) => [m.name, m.state, m.switches])).toEqual([["a", "serving", 1], [b.name, "serving", 1]]);
+    // Who asks a controller that is not the master waits for the one that is.
+    const answer = await b.api<any>("POST", "/v2.0/ports?wait=dataplane&timeout=10", { port: { network_id: network.id } }, ADMIN);
+    expect([answer.status, answer.headers["x-axion-dataplane"]]).toEqual([201, answer.headers["x-axion-dataplane"]]);
+  }, 60_000);
+
+  test("a master is killed: the other one takes its host with no flow-mod and no packet lost, and gives it back when it is there again", async () => {
+    const ping = vms[0]!.vm.pingStart(vms[1]!.ip, { intervalMs: 10 });
+    await until("answers", () => ping.received > 20);
+    const [before, sent] = [await dumps(), await metric(b, "axion_flow_mods_sent_total")];
+    await a.kill9();
+    await masters(b, "hv1", "hv2");
+    expect(await metric(b, "axion_flow_mods_sent_total")).toBe(sent);
+    expect(await dumps()).toEqual(before);
+    whole(await ping.stop());
+    expect((await b.ops<any[]>("GET", "/problems")).body).toEqual(expect.arrayContaining([expect.objectContaining({ kind: "member_gone" })]));
+    const third = await plug(b, hosts[0]!);
+    await until("the new one", () => third.vm.reaches(vms[1]!.ip));
+
+    const again = vms[0]!.vm.pingStart(vms[1]!.ip, { intervalMs: 10 });
+    await until("answers", () => again.received > 20);
+    const now = await dumps();
+    const told = await metric(b, "axion_flow_mods_sent_total");
+    await a.start();
+    await Promise.all([masters(a, "hv1"), masters(b, "hv2")]);
+    expect([await metric(a, "axion_flow_mods_sent_total"), await metric(b, "axion_flow_mods_sent_total")]).toEqual([0, told]);
+    expect(await dumps()).toEqual(now);
+    whole(await again.stop());
+  }, 90_000);
+
+  test("a master is stopped, and goes on when another one has what it had: it changes nothing", async () => {
+    const ping = vms[0]!.vm.pingStart(vms[1]!.ip, { intervalMs: 10 });
+    await until("answers", () => ping.received > 20);
+    process.kill(a.pid, "SIGSTOP");
+    await masters(b, "hv1", "hv2");
+    whole(await ping.stop());
+    // Of which the one that is stopped knows nothing.
+    const fourth = await plug(b, hosts[0]!);
+    await until("the new one", () => fourth.vm.reaches(vms[1]!.ip));
+    const before = await dumps();
+    const again = vms[0]!.vm.pingStart(vms[1]!.ip, { intervalMs: 10 });
+    await until("answers", () => again.received > 20);
+    process.kill(a.pid, "SIGCONT");
+    await Promise.all([masters(a, "hv1"), masters(b, "hv2")]);
+    expect(await dumps()).toEqual(before);
+    expect(await metric(a, "axion_flow_mods_sent_total")).toBe(0);
+    for (const { id } of vms) expect((await a.api<any>("GET", `/v2.0/ports/${id}`, undefined, ADMIN)).body.port.status).toBe("ACTIVE");
+    whole(await again.stop());
+  }, 90_000);
+
+  test("a controller that is stopped in order hands over before it goes", async () => {
+    const ping = vms[0]!.vm.pingStart(vms[1]!.ip, { intervalMs: 10 });
+    await until("answers", () => ping.received > 20);
+    const [before, sent] = [await dumps(), await metric(b, "axion_flow_mods_sent_total")];
+    expect(await a.stop()).toBe(0);
+    await masters(b, "hv1", "hv2");
+    expect(await metric(b, "axion_flow_mods_sent_total")).toBe(sent);
+    expect(await dumps()).toEqual(before);
+    const kinds = (await b.ops<{ kind: string; text: string }[]>("GET", "/problems")).body.map((p) => p.kind);
+    expect(kinds).not.toContain("member_gone");
+    whole(await ping.stop());
+  }, 60_000);
+});
