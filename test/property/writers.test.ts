@@ -5,8 +5,6 @@
 // writes the same; one that read, on what was there at its generation, gives the same; one that was refused is refused likewise on something that
 // was committed while it was under way.
 //
-// Over 400 lines: how the log is replayed and what a transaction of a test is are one subject, and nobody else uses them.
-//
 // Over 400 lines: what may be asked, who asks it, and what has to hold afterwards, which names all that may be asked.
 import { EtcdServer, haveEtcd } from "etcd-v3-client/testing";
 import { EtcdClient } from "etcd-v3-client";
