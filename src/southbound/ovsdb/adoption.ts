@@ -73,12 +73,11 @@ export function plan(rows: HostRows, wanted: Wanted): Plan {
       draft.add(owned.draft);
       planPatches(rows.replica, patches, owned.resolve, draft);
     }
-    for (const port of rows.portsOf(bridge)) {
-      for (const row of rows.interfacesOf(port)) {
-        const installed = wanted.installed(row.name);
-        if (installed !== undefined) draft.operate(undefined, ...setKey("Interface", row, "external_ids", INSTALLED, installed ? "true" : undefined));
-      }
-    }
+    rows.forEachInterface(bridge, (row) => {
+      const installed = wanted.installed(row.name);
+      const mark = installed === true ? "true" : undefined;
+      if (installed !== undefined && row.external_ids[INSTALLED] !== mark) draft.operate(undefined, ...setKey("Interface", row, "external_ids", INSTALLED, mark));
+    });
   }
   return draft;
 }

@@ -74,7 +74,23 @@ export class HostRows {
   /** Of all ports of the bridge of that name. */
   interfacesOn(name: string | undefined): InterfaceRow[] {
     const bridge = name === undefined ? undefined : this.bridge(name);
-    return bridge === undefined ? [] : this.portsOf(bridge).flatMap((port) => this.interfacesOf(port));
+    const found: InterfaceRow[] = [];
+    if (bridge !== undefined) this.forEachInterface(bridge, (row) => void found.push(row));
+    return found;
+  }
+
+  /** Of all ports of the bridge, without a list for each: there may be tens of thousands. */
+  forEachInterface(bridge: BridgeRow, visit: (row: InterfaceRow, port: PortRow) => void): void {
+    const ports = this.replica.table<PortRow>("Port");
+    const interfaces = this.replica.table<InterfaceRow>("Interface");
+    for (const uuid of bridge.ports) {
+      const port = ports.get(uuid);
+      if (port === undefined) continue;
+      for (const id of port.interfaces) {
+        const row = interfaces.get(id);
+        if (row !== undefined) visit(row, port);
+      }
+    }
   }
 
   controllersOf(bridge: BridgeRow): ControllerRow[] {

@@ -21,14 +21,11 @@ export function mappingNotes(rows: HostRows, { bridgeMappings, bridge: integrati
 /** Interfaces on the bridge, not ours, that the switch cannot use. */
 export function interfaceNotes(rows: HostRows, bridge: BridgeRow): Note[] {
   const notes: Note[] = [];
-  for (const port of rows.portsOf(bridge)) {
-    if (port.external_ids[PORT] === "true") continue;
-    for (const { name, error, external_ids: ids } of rows.interfacesOf(port)) {
-      if (error === undefined || error === "") continue;
-      const port = ids["iface-id"] === undefined ? "" : ` (iface-id ${ids["iface-id"].slice(0, 64)})`;
-      notes.push({ kind: "interface_error", about: `interface ${name}${port}`, problem: error.slice(0, 200), cure: `look whether the device ${name} is there (ip link); plug it again, or take it away with ovs-vsctl del-port ${name}` });
-    }
-  }
+  rows.forEachInterface(bridge, ({ name, error, external_ids: ids }, { external_ids: ofPort }) => {
+    if (error === undefined || error === "" || ofPort[PORT] === "true") return;
+    const port = ids["iface-id"] === undefined ? "" : ` (iface-id ${ids["iface-id"].slice(0, 64)})`;
+    notes.push({ kind: "interface_error", about: `interface ${name}${port}`, problem: error.slice(0, 200), cure: `look whether the device ${name} is there (ip link); plug it again, or take it away with ovs-vsctl del-port ${name}` });
+  });
   return notes;
 }
 

@@ -31,6 +31,8 @@ interface Share {
   readonly left: readonly OvsPatch[];
 }
 
+const NOTHING: Share = { doable: [], left: [] };
+
 /** Patches by the row that they are of. */
 export class Patches {
   private readonly byRow = new Map<string, OvsPatch[]>();
@@ -50,9 +52,13 @@ export class Patches {
 
   /** Of a row that is there, or is being made (`row` undefined); what refers to nothing is no wish. */
   of(table: PatchTable, name: string, row: Row | undefined, resolve: Resolve): Share {
+    // Of most rows nobody wants anything, and there may be tens of thousands.
+    if (this.byRow.size === 0) return NOTHING;
     const id = `${table} ${name}`;
+    const all = this.byRow.get(id);
+    if (all === undefined) return NOTHING;
     this.used.add(id);
-    const resolved = (this.byRow.get(id) ?? []).filter(({ value }) => !isRef(value) || resolve(value) !== undefined);
+    const resolved = all.filter(({ value }) => !isRef(value) || resolve(value) !== undefined);
     for (const patch of resolved) {
       const problem = this.refused.get(patchWish(patch)) ?? (isPatchable(table, patch) && (row === undefined || patch.column in row) ? undefined : `column ${patch.column} cannot be set by the controller`);
       if (problem !== undefined) this.problems.set(patch, problem);
@@ -120,10 +126,13 @@ function planPatch(table: PatchTable, row: AnyRow, patch: OvsPatch, resolve: Res
 
 /** Puts back what nobody wants any more; a mark by which nothing can be put back stays, and is named. */
 function planRestoring(replica: Pick<Replica, "table">, table: PatchTable, row: AnyRow, { doable, left }: Share, refused: Patches["refused"], draft: Draft): void {
-  const wanted = new Set([...doable, ...left].map(({ column, key }) => markOf(column, key)));
-  for (const [id, text] of Object.entries(row.external_ids)) {
+  let wanted: Set<string> | undefined;
+  for (const id of Object.keys(row.external_ids)) {
     const mark = parse(id);
-    if (mark === undefined || wanted.has(id)) continue;
+    if (mark === undefined) continue;
+    const text = row.external_ids[id]!;
+    wanted ??= new Set([...doable, ...left].map(({ column, key }) => markOf(column, key)));
+    if (wanted.has(id)) continue;
     const { column, key } = mark;
     const wish = `${RESTORE}${table} ${row.name} ${id}`;
     const fail = (problem: string): void => draft.note(`${table} ${row.name}`, `${column} cannot be put back: ${problem}`);

@@ -39,25 +39,23 @@ export function seeVifs(rows: HostRows, bridge: BridgeRow, stored: (interfaceNam
   const lost: Candidate[] = [];
   const tooLong: string[] = [];
   let known = 0;
-  for (const port of rows.portsOf(bridge)) {
-    for (const { name, ofport, external_ids } of rows.interfacesOf(port)) {
-      const ifaceId = external_ids["iface-id"];
-      if (ifaceId === undefined || ifaceId === "" || ofport === undefined || ofport <= 0) continue;
-      if (ifaceId.length > limits.interfaceText || name.length > limits.interfaceText) {
-        tooLong.push(name);
-        continue;
-      }
-      const one: Candidate = { name, ifaceId, ofport, known: stored(name)?.iface_id === ifaceId };
-      const other = byIfaceId.get(ifaceId);
-      if (other !== undefined && !isBefore(one, other)) {
-        lost.push(one);
-        continue;
-      }
-      if (other !== undefined) lost.push(other);
-      known += Number(one.known) - Number(other?.known ?? false);
-      byIfaceId.set(ifaceId, one);
+  rows.forEachInterface(bridge, ({ name, ofport, external_ids }) => {
+    const ifaceId = external_ids["iface-id"];
+    if (ifaceId === undefined || ifaceId === "" || ofport === undefined || ofport <= 0) return;
+    if (ifaceId.length > limits.interfaceText || name.length > limits.interfaceText) {
+      tooLong.push(name);
+      return;
     }
-  }
+    const one: Candidate = { name, ifaceId, ofport, known: stored(name)?.iface_id === ifaceId };
+    const other = byIfaceId.get(ifaceId);
+    if (other !== undefined && !isBefore(one, other)) {
+      lost.push(one);
+      return;
+    }
+    if (other !== undefined) lost.push(other);
+    known += Number(one.known) - Number(other?.known ?? false);
+    byIfaceId.set(ifaceId, one);
+  });
   // Those that are known come first: what is plugged stays so, whatever comes after it.
   let room = limits.interfaces - known;
   const plugged: Plugged[] = [];
