@@ -313,7 +313,12 @@ export class Model {
 
   async close(): Promise<void> {
     this.closing = true;
-    this.flush(); // nobody is waited for
+    if (this.holding !== undefined) {
+      // Nobody is waited for any more.
+      this.holding();
+      this.holding = undefined;
+      this.flush();
+    }
     while (this.inflight !== undefined || this.staged !== undefined || this.waiting.length > 0) await new Promise((done) => setImmediate(done));
     this.stopWatch?.();
     await this.store.close();
