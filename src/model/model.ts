@@ -563,7 +563,7 @@ export class Model {
     this.inflight = undefined;
     this.staged = undefined;
     const { pause, presses } = this.contention;
-    if (presses && !this.closing) void this.store.goFirst().then(() => this.refill());
+    if (presses && !this.closing) void this.store.goFirst().then(() => setImmediate(() => this.refill()));
     else if (pause > 0 && !this.closing) this.source.clock.setTimeout(() => this.refill(), pause);
     else setImmediate(() => this.refill());
   }

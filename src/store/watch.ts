@@ -103,7 +103,7 @@ export class WatchHub {
       const revision = watcher.next++;
       const { events, writer, note } = this.#kept[revision - this.#oldest + this.#skip]!;
       const wanted = watcher.prefix === "" ? events : events.filter((event) => event.key.startsWith(watcher.prefix));
-      if (wanted.length === 0) continue;
+      if (wanted.length === 0 && events.length > 0) continue; // of a jump that came to nothing the revision is told
       this.#call(watcher, () => watcher.onEvents(revision, wanted, writer, note));
     }
   }
