@@ -12,6 +12,7 @@ export interface AttackData {
 
 const { index, victim, address } = workerData as AttackData;
 const attack = new Attack(allHostilePeers[index]!, victim, address, true);
+parentPort!.postMessage("begun");
 // Whatever it is told: how many connections it has opened, and the end.
 parentPort!.once("message", () => {
   attack.stop();

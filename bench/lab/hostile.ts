@@ -109,7 +109,7 @@ export async function benchHostile({ repeats, log, kinds: wanted, main }: Hostil
       if (wanted?.test(`${peer.port}: ${peer.name}`) === false) continue;
       const workerData: AttackData = { index: n, victim: { openflow, ovsdb, dpid, systemId: "sw1" }, address: `127.0.1.${100 + n}` };
       const attack = new Worker(new URL("./hostile-attack.js", import.meta.url), { workerData });
-      await once(attack, "online");
+      await once(attack, "message"); // it has begun
       const { plugMs, healthzMs, loopMs, peakMb } = await measured();
       attack.postMessage("stop");
       const [connections] = (await once(attack, "message")) as [number];

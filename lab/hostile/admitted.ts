@@ -139,9 +139,9 @@ function large(interfaces: number): HostilePeer {
   };
   return {
     name: `let in: ${interfaces.toLocaleString("en")} interfaces with iface-ids`, port: "ovsdb", ...(interfaces > 16_000 && { ends: true }),
+    prepare: () => { server ??= database(); },
     speak: (socket, victim) => {
-      server ??= database();
-      server.serve(socket);
+      server!.serve(socket);
       keepSwitch(socket, victim, dpid, agreeing);
     },
   };

@@ -18,6 +18,8 @@ export interface HostilePeer {
   readonly connections?: number;
   /** Whether its connection has to end, or has to stay: it costs nothing. Default: either, by what room others leave. */
   readonly ends?: boolean;
+  /** What takes long to make is made before the first connection. */
+  readonly prepare?: () => void;
   /** Called with each connection once it is there. */
   readonly speak: (socket: Socket, victim: Victim) => void;
 }
@@ -39,6 +41,7 @@ export class Attack {
     this.victim = victim;
     this.address = address;
     this.again = again;
+    peer.prepare?.();
     for (let n = 0; n < (peer.connections ?? 1); n++) this.open();
   }
 
