@@ -1,4 +1,5 @@
 // The operator's command as a process of its own, on a real controller with real switches, and where there is none.
+// Over 400 lines: all of it is asked of one controller, which takes longer to start than to ask.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from "node:fs";
