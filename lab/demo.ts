@@ -3,6 +3,7 @@
 //
 //   demo/options.ts   the command line          demo/join.ts      hosts join, ports come up
 //   demo/report.ts    what is said meanwhile    demo/tenants.ts   what a project makes through the API, and its VMs
+//   demo/cluster.ts   another story: --cluster
 //   demo/picture.ts   what is said at the end   demo/outside.ts   the physical network and what is on it; demo/web.ts   HTTP there
 //
 // What is proven is in demo/checks/, each file one kind of thing.
@@ -13,6 +14,7 @@ import { SAME_MS, takeStartedBy, watchParent } from "../src/process-end.ts";
 import { Controller } from "./controller.ts";
 import { killed, noErrors } from "./demo/checks/control.ts";
 import { gatewayKilled, gatewaysInUse } from "./demo/checks/failover.ts";
+import { cluster } from "./demo/cluster.ts";
 import * as groups from "./demo/checks/groups.ts";
 import * as isolation from "./demo/checks/isolation.ts";
 import { active, adopt, missingCommands, underlayUp } from "./demo/join.ts";
@@ -47,6 +49,11 @@ async function demo(options: DemoOptions, report: Report, stage: Stage): Promise
   const { encap, underlay } = options;
   report.heading("Lab");
   const lab = (stage.lab = await report.step("networks of the lab: management, underlay", () => Lab.create({ name: "demo", underlay, signals: false })));
+  if (options.cluster) {
+    await cluster(options, report, lab, (one) => (stage.controller ??= one));
+    stage.making = false;
+    return;
+  }
   const controller = (stage.controller = new Controller(lab, { flags: ["--ra-interval", String(vms.RA_INTERVAL_S)], readyTimeoutMs: 60_000 }));
   const host = (name: string) => lab.addHypervisor({ name, encapTypes: [encap], physnets: [PHYSNET], gateway: GATEWAY_HOSTS.includes(name) });
   const [hypervisors, outside] = await Promise.all([

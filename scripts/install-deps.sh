@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install-deps.sh SET... - installs what is missing of the sets npm, lab, test, browser, nightly and tempest. Silent when nothing is.
+# install-deps.sh SET... - installs what is missing of the sets npm, lab, etcd, test, browser, nightly and tempest. Silent when nothing is.
 # On a machine where it cannot (no rights, not Debian) it says in one line what is missing and how to get it, and fails.
 source "$(dirname "$0")/lib.sh"
 
@@ -7,7 +7,8 @@ source "$(dirname "$0")/lib.sh"
 lab="ovs-vswitchd=openvswitch-switch ip=iproute2 ping=iputils-ping ethtool=ethtool udhcpc=udhcpc dhclient=isc-dhcp-client
   tcpdump=tcpdump arping=iputils-arping sysctl=procps"
 test="dig=bind9-dnsutils dnsmasq=dnsmasq-base openstack=python3-openstackclient keystone-manage=keystone uwsgi_python3=uwsgi-plugin-python3 curl=curl python3=python3
-  neutron=python3-neutronclient bird=bird2 promtool=prometheus etcd=etcd-server"
+  neutron=python3-neutronclient bird=bird2 promtool=prometheus"
+etcd="etcd=etcd-server"
 browser="chromium=chromium"
 nightly="go=golang-go /usr/share/gocode/src/github.com/gophercloud/gophercloud=golang-github-gophercloud-gophercloud-dev"
 tempest="tempest=python3-tempest /usr/lib/python3/dist-packages/neutron_tempest_plugin=neutron-tempest-plugin"
@@ -83,10 +84,11 @@ for set in "$@"; do
     [ "$(uname -s)" = Linux ] || die "the lab needs Linux with network namespaces and Open vSwitch; this is $(uname -s)"
     system_packages $lab
     may_root || die "the lab makes network namespaces and needs root; run it as root or allow sudo without a password" ;;
-  test) system_packages $test ;;
+  etcd) system_packages $etcd ;;
+  test) system_packages $test $etcd ;;
   browser) system_packages $browser ;;
   nightly) system_packages $nightly ;;
   tempest) system_packages $tempest ;;
-  *) die "install-deps.sh: no such set: $set (npm, lab, test, browser, nightly, tempest)" ;;
+  *) die "install-deps.sh: no such set: $set (npm, lab, etcd, test, browser, nightly, tempest)" ;;
   esac
 done

@@ -15,18 +15,18 @@ deps "${sets[@]}"
 report=$(mktemp -d)
 trap 'rm -rf "$report"' EXIT
 failed=()
-# Side by side: each is about one core's work.
+# Lint is some minutes of one core, beside the types and the first tests, which are processes that wait for nobody.
 node node_modules/eslint/bin/eslint.js . >"$report/lint" 2>&1 & lint=$!
 slowly "checking types and lint" node node_modules/typescript-native/bin/tsc -b || failed+=(types)
 build_console
 slowly "checking types of the console" npm run --silent check -w console || failed+=("types of the console")
-slowly "checking lint" wait "$lint" || failed+=(lint)
-cat "$report/lint"
 run() { # <report> [vitest's arguments]: vitest, with a report in JSON as well
   as_root node node_modules/vitest/vitest.mjs run --reporter=default --reporter=json --outputFile.json="$1" "${@:2}"
 }
 status=0 again=()
 run "$report/tests.json" "${args[@]}" || status=$?
+slowly "checking lint" wait "$lint" || failed+=(lint)
+cat "$report/lint"
 # Real switches on a busy machine are late at times. What failed is run again, alone; the summary names what passed then: it is looked into.
 mapfile -t files < <(node dist/scripts/test-report.js failed-files "$report/tests.json")
 if [ ${#files[@]} -gt 0 ] && [ ${#files[@]} -le "$AGAIN_MAX" ]; then

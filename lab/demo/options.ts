@@ -5,6 +5,8 @@ export const UNDERLAYS = ["ipv4", "ipv6"] as const;
 
 export interface DemoOptions {
   readonly check: boolean;
+  /** Three controllers over three etcd, and another story. */
+  readonly cluster: boolean;
   readonly encap: (typeof ENCAPS)[number];
   readonly underlay: (typeof UNDERLAYS)[number];
 }
@@ -18,6 +20,7 @@ Three hypervisors on this machine, a controller, two tenants with the same addre
 proof by packets of who reaches whom.
 
   --check                   end when every check is made: exit 0 only if all held (default: stay until Ctrl-C)
+  --cluster                 three controllers over three etcd instead, one of which is killed while VMs ping each other
   --encap geneve|vxlan|gre  how hosts tunnel to each other (default geneve)
   --underlay ipv4|ipv6      what the tunnels run over (default ipv4)
   --help                    this text
@@ -26,6 +29,7 @@ proof by packets of who reaches whom.
 /** @throws UsageError */
 export function parseOptions(argv: readonly string[]): DemoOptions | "help" {
   let check = false;
+  let cluster = false;
   let encap: DemoOptions["encap"] = "geneve";
   let underlay: DemoOptions["underlay"] = "ipv4";
   const words = [...argv];
@@ -33,11 +37,13 @@ export function parseOptions(argv: readonly string[]): DemoOptions | "help" {
     const [, flag, given] = /^([^=]*)(?:=(.*))?$/s.exec(word)!;
     if (word === "--help" || word === "-h") return "help";
     else if (word === "--check") check = true;
+    else if (word === "--cluster") cluster = true;
     else if (flag === "--encap") encap = choice(flag, given ?? words.shift(), ENCAPS);
     else if (flag === "--underlay") underlay = choice(flag, given ?? words.shift(), UNDERLAYS);
     else throw new UsageError(`no such flag: ${word} (npm run demo -- --help)`);
   }
-  return { check, encap, underlay };
+  if (cluster && underlay === "ipv6") throw new UsageError("--cluster has an underlay of IPv4");
+  return { check, cluster, encap, underlay };
 }
 
 function choice<T extends string>(flag: string, value: string | undefined, choices: readonly T[]): T {
