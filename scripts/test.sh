@@ -17,7 +17,7 @@ trap 'rm -rf "$report"' EXIT
 failed=()
 # Lint is some minutes of one core, beside the types and the first tests, which are processes that wait for nobody.
 node node_modules/eslint/bin/eslint.js . >"$report/lint" 2>&1 & lint=$!
-slowly "checking types and lint" node node_modules/typescript-native/bin/tsc -b || failed+=(types)
+slowly "checking types" node node_modules/typescript-native/bin/tsc -b || failed+=(types)
 build_console
 slowly "checking types of the console" npm run --silent check -w console || failed+=("types of the console")
 run() { # <report> [vitest's arguments]: vitest, with a report in JSON as well
