@@ -225,8 +225,9 @@ test("no tunnel is tried whose switches do not have what they should yet", async
 test("whatever comes of probes, nothing is written and no switch is told anything", async () => {
   for (const id of ["hv1", "hv2", "hv3"]) await join(id);
   confirmAll();
+  // Rules are looked at for the first time, which is noted.
+  await pass(6);
   const [generation, stats] = [h.model.generation, h.engine.stats.flowsChanged];
-  await pass(5);
   wire = () => 0;
   await pass(10);
   wire = () => 1464;

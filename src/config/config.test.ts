@@ -42,7 +42,7 @@ const cases: readonly (readonly [settings: Readonly<Record<string, string>>, cha
   [{ openflow: ":6633" }, { openflow: { host: "0.0.0.0", port: 6633 } }],
   [{ ovsdb: "host.example:65535" }, { ovsdb: { host: "host.example", port: 65_535 } }],
   [{ advertise: "192.0.2.10" }, { advertise: "192.0.2.10" }],
-  [tls, { tls: { cert: Buffer.from("the cert"), key: Buffer.from("the key"), ca: Buffer.from("the ca") } }],
+  [tls, { tls: { cert: Buffer.from("the cert"), key: Buffer.from("the key"), ca: Buffer.from("the ca") }, tlsFiles: [tls["tls-cert"], tls["tls-key"], tls["tls-ca"]] }],
   [{ auth: "none" }, {}],
   [{ auth: "tokens", tokens: secret, api: ":9696" }, { auth: { kind: "tokens", file: secret }, api: { host: "0.0.0.0", port: 9696 } }],
   [keystone, { auth: { kind: "keystone", url: "https://id.example:5000/v3", user: "neutron", passwordFile: secret, project: "service", domain: "Default" } }],

@@ -179,8 +179,13 @@ export class Harness {
       flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities), asked,
       ...(options.http && { http: options.http }), ...(options.datagrams && { datagrams: options.datagrams }),
     });
+    let compiled = engine.generation;
     engine.onDelta((delta) => {
       for (const [id, d] of delta.chassis) this.told(id).apply(d, () => rowsOf(engine, id));
+      // A switch that had all, and for which nothing came, has all: it is not asked.
+      const before = compiled;
+      compiled = delta.generation;
+      for (const [id, confirmed] of this.receipts) if (confirmed >= before && !delta.chassis.has(id)) this.confirm(id);
     });
     this.claims = new Claims({
       pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), clock,

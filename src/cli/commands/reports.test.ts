@@ -48,7 +48,7 @@ held        hv2\ufffd[2J: what is stored would remove much of what they have; ax
 flows       120 desired, 418 installed, 2 pending, 0 quarantined
 `,
   });
-  expect(asked.sort()).toEqual(["GET /healthz", "GET /metrics", "GET /readyz", "GET /switches"]);
+  expect(asked.sort()).toEqual(["GET /cluster", "GET /healthz", "GET /metrics", "GET /readyz", "GET /switches"]);
 });
 
 test("status: not ready is 1, with why", async () => {
@@ -62,9 +62,9 @@ test("switches: all, one, none", async () => {
   answers = { "/switches": { switches: [hv1, hv2] }, "/switches/hv1": { switch: hv1 } };
   expect(await run("switches")).toEqual({
     code: 0, err: "",
-    out: `SWITCH   STATE      DATABASE      OVS    ENCAP IP    ENCAP         DESIRED  INSTALLED  PENDING  QUARANTINED  LAST ERROR
-hv1      connected  connected     3.1.0  172.31.0.1  geneve,vxlan  120      118        2        0            -
-hv2\ufffd[2J  held       disconnected  -      -           -             0        300        0        0            OFPET_BAD_ACTION
+    out: `SWITCH   STATE      MASTER  DATABASE      OVS    ENCAP IP    ENCAP         DESIRED  INSTALLED  PENDING  QUARANTINED  LAST ERROR
+hv1      connected  -       connected     3.1.0  172.31.0.1  geneve,vxlan  120      118        2        0            -
+hv2\ufffd[2J  held       -       disconnected  -      -           -             0        300        0        0            OFPET_BAD_ACTION
 `,
   });
   expect((await run("switches", "hv1")).out).toBe(`id                 hv1
