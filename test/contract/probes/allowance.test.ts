@@ -3,12 +3,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Lab } from "../../../lab/lab.ts";
 import type { Resource } from "../../support/cloud.ts";
+import { nightly } from "../../support/process.ts";
 import { expectGone, expectNoLookup, expectQuietRestart, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("allowance");
 afterAll(() => probes.delete());
 
-describe.skipIf(Lab.missing().length > 0)("allowances on a running controller", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("allowances on a running controller", () => {
   let scene: Scene;
   let clean: Held[];
 

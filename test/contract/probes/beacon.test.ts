@@ -10,6 +10,7 @@ import { allTables } from "../../../src/boot/registry.ts";
 import { machineHttp, Share, type HttpClient } from "../../../src/services/index.ts";
 import type { Harness, HarnessOptions } from "../../support/harness.ts";
 import { toldTable } from "./beacon/model.ts";
+import { nightly } from "../../support/process.ts";
 import { expectGone, expectNoLookup, expectQuietRestart, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("beacon");
@@ -240,7 +241,7 @@ describe("two controllers", () => {
   }, 60_000);
 });
 
-describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("on real switches", () => {
   let scene: Scene;
   let clean: Held[];
 

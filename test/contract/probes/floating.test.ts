@@ -4,6 +4,7 @@ import { claimTable, poolNumberTable, zonePool } from "#app";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Cloud, Instance, Resource } from "../../support/cloud.ts";
+import { nightly } from "../../support/process.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("floating");
@@ -84,7 +85,7 @@ test("a zone that is being given up is nobody's: the address that comes meanwhil
   }
 });
 
-describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("on real switches", () => {
   // What stands for the outside is the second network of the router; c is there, on the host of b.
   const [ONE, TWO] = ["10.0.1.100", "10.0.1.101"] as const;
   let scene: Scene;

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Instance, Resource } from "../../support/cloud.ts";
+import { nightly } from "../../support/process.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("learned-neighbour");
@@ -18,7 +19,7 @@ test("incremental equals from scratch, whatever listeners come and go", async ()
   });
 }, 120_000);
 
-describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("on real switches", () => {
   const LIMIT = 3;
   let scene: Scene;
   let clean: Held[];

@@ -1,12 +1,13 @@
 // Probe: a way into the API with its own prefix, envelope and content type, over the operations that v2.0 uses as well.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Lab } from "../../../lab/lab.ts";
+import { nightly } from "../../support/process.ts";
 import { expectGone, expectNoLookup, expectQuietRestart, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("plain");
 afterAll(() => probes.delete());
 
-describe.skipIf(Lab.missing().length > 0)("a face of text on a running controller", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("a face of text on a running controller", () => {
   let scene: Scene;
   let clean: Held[];
 

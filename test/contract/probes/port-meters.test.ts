@@ -4,6 +4,7 @@ import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Instance, Resource } from "../../support/cloud.ts";
 import { meterPool } from "./port-meters/model.ts";
+import { nightly } from "../../support/process.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("port-meters");
@@ -18,7 +19,7 @@ test("incremental equals from scratch, meters and flows, whatever rates come and
   });
 }, 120_000);
 
-describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("on real switches", () => {
   const KBPS = 4000;
   const BYTES = 1_000_000;
   let scene: Scene;

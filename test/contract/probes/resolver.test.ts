@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Instance } from "../../support/cloud.ts";
+import { nightly } from "../../support/process.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("resolver");
@@ -16,7 +17,7 @@ test("incremental equals from scratch, whatever resolvers and ports come and go"
   });
 }, 120_000);
 
-describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("on real switches", () => {
   let scene: Scene;
   let clean: Held[];
   let resolver: string;

@@ -6,6 +6,7 @@ import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import type { Resource } from "../../support/cloud.ts";
+import { nightly } from "../../support/process.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("standby");
@@ -20,7 +21,7 @@ test("incremental equals from scratch, whatever standby places come and go", asy
   });
 }, 120_000);
 
-describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("on real switches", () => {
   let scene: Scene;
   let twin: Vm;
   let clean: Held[];

@@ -10,6 +10,7 @@ import { Lab } from "../../../lab/lab.ts";
 import type { Instance, Net, Resource } from "../../support/cloud.ts";
 import type { Cloud } from "../../support/cloud.ts";
 import { withDependents, type Harness } from "../../support/harness.ts";
+import { nightly } from "../../support/process.ts";
 import { expectIncremental, expectQuietRestart, flowTexts, Probes } from "./support.ts";
 
 const probes = new Probes("vni-choice", "vni-wish");
@@ -114,7 +115,7 @@ test("incremental equals from scratch, whatever wishes come and go", async () =>
   });
 }, 120_000);
 
-describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("on real switches", () => {
   let cloud: Cloud;
   let nets: [Net, Net];
   /** The same addresses in both networks: a and b in one, c and d in the other; a and c on hv1, b and d on hv2. */

@@ -6,6 +6,7 @@ import { Lab } from "../../../lab/lab.ts";
 import type { Resource } from "../../support/cloud.ts";
 import type { Harness } from "../../support/harness.ts";
 import { ofportOf, trace } from "../../support/trace.ts";
+import { nightly } from "../../support/process.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("wan");
@@ -144,7 +145,7 @@ test("incremental equals from scratch, whatever routes come and go", async () =>
   });
 }, 120_000);
 
-describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("on real switches", () => {
   let scene: Scene;
   let clean: Held[];
   const BEHIND = "10.77.0.1";

@@ -5,6 +5,7 @@ import { until } from "../../../lab/exec.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Resource } from "../../support/cloud.ts";
+import { nightly } from "../../support/process.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, held, makeScene, Probes, settlesTo, type Held, type Scene } from "./support.ts";
 
 const probes = new Probes("wire");
@@ -19,7 +20,7 @@ test("incremental equals from scratch, ports at both ends, whatever wires come a
   });
 }, 120_000);
 
-describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
+describe.skipIf(!nightly || Lab.missing().length > 0)("on real switches", () => {
   const [HERE, THERE, THERE6] = ["10.9.0.1", "10.9.0.2", "fd09::2"];
   let scene: Scene;
   let clean: Held[];

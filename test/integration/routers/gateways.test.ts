@@ -7,6 +7,7 @@ import type { Guest, PingRunStats } from "../../../lab/guest.ts";
 import { Lab } from "../../../lab/lab.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 import { ofportOf, trace } from "../../support/trace.ts";
+import { nightly } from "../../support/process.ts";
 
 /** Pings that were not answered, but for those that were on their way when it was stopped. */
 const lostOf = ({ gaps, sent }: PingRunStats): number => gaps.filter((g) => g.firstSeq + g.count <= sent).reduce((sum, g) => sum + g.count, 0);
@@ -201,7 +202,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
   }, 60_000);
 });
 
-describe.skipIf(Lab.missing().length > 0).each([["flat"], ["vlan"]] as const)("an external network on a physical one, %s", (type) => {
+describe.skipIf(Lab.missing().length > 0).each(nightly ? (["flat", "vlan"] as const) : (["vlan"] as const))("an external network on a physical one, %s", (type) => {
   let cloud: Cloud;
   let a: Instance;
   let machine: Guest;
