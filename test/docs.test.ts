@@ -158,7 +158,7 @@ describe("pages for readers", () => {
     const known = new Set([...usage(120, apps).matchAll(/--([a-z-]+)/g)].map((m) => m[1]));
     const commands = makeProgram({ write: () => Promise.resolve(), error: () => undefined }, () => undefined);
     for (const command of [commands, ...commands.commands]) for (const option of command.options) known.add(option.long!.slice(2));
-    const own = new Set(["help", "check", "encap", "underlay"]); // of every command; of the demo
+    const own = new Set(["help", "check", "cluster", "encap", "underlay"]); // of every command; of the demo
     for (const page of written) {
       for (const [, name] of read(page).matchAll(/`[^`\n]*?--([a-z-]{3,})/g)) expect(known.has(name) || own.has(name!), `${page}: --${name!}`).toBe(true);
     }
