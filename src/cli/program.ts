@@ -172,10 +172,11 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .command("lab")
     .description("make the demo's lab on this machine: hypervisors with real switches, a controller, two tenants, an outside (as npm run demo)")
     .option("--check", "end when every check is made, 0 only if all held")
+    .option("--cluster", "three controllers over three etcd, one of which is killed while VMs ping each other")
     .addOption(new Option("--encap <type>", "how hosts tunnel to each other").choices(["geneve", "vxlan", "gre"]))
     .addOption(new Option("--underlay <family>", "what the tunnels run over").choices(["ipv4", "ipv6"]))
-    .action(async ({ check, encap, underlay }: { check?: true; encap?: string; underlay?: string }) =>
-      finish(await lab([...(check === true ? ["--check"] : []), ...(encap === undefined ? [] : ["--encap", encap]), ...(underlay === undefined ? [] : ["--underlay", underlay])])));
+    .action(async ({ check, cluster, encap, underlay }: { check?: true; cluster?: true; encap?: string; underlay?: string }) =>
+      finish(await lab([...(check === true ? ["--check"] : []), ...(cluster === true ? ["--cluster"] : []), ...(encap === undefined ? [] : ["--encap", encap]), ...(underlay === undefined ? [] : ["--underlay", underlay])])));
   program
     .command("completion")
     .description("print a script for the shell's completion, such as: source <(axion completion bash)")
