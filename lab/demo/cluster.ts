@@ -131,8 +131,7 @@ async function create<T>(at: Controller, resource: string, values: object): Prom
   return body[resource]!;
 }
 
-async function plug(house: House, at: Controller, hypervisor: Hypervisor): Promise<Guest> {
-  const name = `red${house.guests.length + 1}`;
+async function plug(house: House, name: string, at: Controller, hypervisor: Hypervisor): Promise<Guest> {
   const port = await create<{ id: string; mac_address: string; fixed_ips: { ip_address: string }[] }>(at, "port", { network_id: house.network.id, name });
   const vm = await house.lab.addVm({ name, hypervisor, portId: port.id, mac: port.mac_address, mtu: house.network.mtu });
   const guest = { name, vm, ip: port.fixed_ips[0]!.ip_address, hypervisor };
@@ -153,7 +152,7 @@ async function madeEverywhere(house: House): Promise<Outcome> {
   await create(controllers[1]!, "subnet", { network_id: house.network.id, ip_version: 4, cidr: "10.0.0.0/24" });
   await until("the subnet everywhere", async () => (await seen("/v2.0/subnets?fields=id&fields=cidr")).every((text) => text.includes("10.0.0.0/24")));
   // At the API of one that is not the master of the host that the VM is on.
-  await Promise.all(hypervisors.map((hypervisor, i) => plug(house, controllers[i]!, hypervisor)));
+  await Promise.all(hypervisors.map((hypervisor, i) => plug(house, `red${i + 1}`, controllers[i]!, hypervisor)));
   let lists: string[] = [];
   await until("the ports everywhere", async () => new Set(lists = await seen("/v2.0/ports?fields=id&fields=status&sort_key=id&sort_dir=asc")).size === 1).catch(() => undefined);
   const count = lists[0]!.match(/"id"/g)?.length ?? 0;
@@ -205,7 +204,7 @@ const back = (house: House, victim: Controller, waiting: Waiting): Promise<Outco
 async function goesOn(house: House, live: readonly Controller[], waiting: Waiting): Promise<Outcome> {
   const at = live.at(-1)!;
   waiting("a new VM on hv1");
-  const guest = await plug(house, at, house.hypervisors[0]!);
+  const guest = await plug(house, `red${house.guests.length + 1}`, at, house.hypervisors[0]!);
   const [to] = house.guests.filter(({ hypervisor }) => hypervisor !== guest.hypervisor);
   const reached = await until(`${guest.name} reaches ${to!.name}`, () => guest.vm.reaches(to!.ip)).then(() => true, () => false);
   return { held: reached, figure: `${guest.name}, made at ${at.name} and plugged at hv1, ${reached ? "reaches" : "does not reach"} ${to!.name} on ${to!.hypervisor.name}`, expected: "it reaches" };
