@@ -8,7 +8,8 @@ import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { spawnLogged, until, type Running } from "../lab/exec.ts";
-import type { ApiRequest, ClientMessage, ClientOptions, Job, JobResult } from "./api-client.ts";
+import type { ApiRequest, ClientOptions, Job, JobResult } from "./api-client.ts";
+import { askClient } from "./ask-client.ts";
 import { freePorts } from "../lab/free-ports.ts";
 
 export interface ApiOptions {
@@ -87,15 +88,7 @@ class Server {
   }
 
   run(job: Job): Promise<JobResult> {
-    return new Promise((resolve, reject) => {
-      this.worker.once("error", reject);
-      this.worker.once("message", (message: ClientMessage) => {
-        this.worker.off("error", reject);
-        if ("ok" in message) resolve(message.ok);
-        else reject(new Error(message.failed));
-      });
-      this.worker.postMessage(job);
-    });
+    return askClient(this.worker, job);
   }
 
   /** Creates one after the other; gives their ids. */

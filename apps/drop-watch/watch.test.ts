@@ -1,7 +1,7 @@
 // What switches say that they have dropped, whose it is and what is told of it, on switches of the test's. On real ones: test/integration/operator/problems.test.ts.
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import { chassisTable } from "#app";
+import { flowCountReply } from "../../test/support/flow-counts.ts";
 import { Harness } from "../../test/support/harness.ts";
 import { problems } from "./problems.ts";
 import { gauges, opsLists } from "./shown.ts";
@@ -19,26 +19,10 @@ beforeEach(async () => {
     const flows = [...h.engine.flowsOf(chassis)].filter((f) => BigInt(f.cookieHi) << 32n === cookie && f.table === options?.table);
     // Others ask as well: how much rules have let pass.
     if (flows.some((f) => h.engine.provenance(f).rule.endsWith("-at-port"))) asked.push(chassis);
-    return Promise.resolve(flows.map(({ key }) => reply(Buffer.from(key, "latin1"), counted.get(key) ?? 0)));
+    return Promise.resolve(flows.map(({ key }) => flowCountReply(key, counted.get(key) ?? 0)));
   };
 });
 afterEach(() => h.close());
-
-/** OFPMP_FLOW reply with one flow that has no instructions, OpenFlow 1.3.5 section 7.3.5.2; its table, priority and match are those of a flow_mod's bytes. */
-function reply(key: Buffer, packets: number): Buffer {
-  const match = key.subarray(FLOW_MOD_MATCH_OFFSET - FLOW_KEY_OFFSET);
-  const out = Buffer.alloc(16 + 48 + match.length);
-  out.set([4, 19], 0);
-  out.writeUInt16BE(out.length, 2);
-  out.writeUInt16BE(1, 8);
-  out.writeUInt16BE(48 + match.length, 16);
-  out[18] = key[0]!;
-  out.writeUInt16BE(key.readUInt16BE(30 - FLOW_KEY_OFFSET), 28);
-  out.writeBigUInt64BE(BigInt(packets), 48);
-  out.writeBigUInt64BE(BigInt(packets * 100), 56);
-  match.copy(out, 64);
-  return out;
-}
 
 let ofports = 4;
 async function join(chassis: string, values: Record<string, unknown> = {}, cidr = "10.0.0.0/24"): Promise<{ readonly id: string }> {

@@ -9,7 +9,8 @@ import { EtcdClient } from "etcd-v3-client";
 import { EtcdServer } from "etcd-v3-client/testing";
 import { spawnLogged, until, type Running } from "../../lab/exec.ts";
 import { freePorts } from "../../lab/free-ports.ts";
-import type { ApiRequest, ClientMessage, ClientOptions, Job, JobResult } from "../api-client.ts";
+import type { ApiRequest, ClientOptions, Job, JobResult } from "../api-client.ts";
+import { askClient } from "../ask-client.ts";
 
 export interface ClusterOptions {
   /** In all. */
@@ -61,15 +62,7 @@ class Member {
   }
 
   run(job: Job): Promise<JobResult> {
-    return new Promise((resolve, reject) => {
-      this.worker.once("error", reject);
-      this.worker.once("message", (message: ClientMessage) => {
-        this.worker.off("error", reject);
-        if ("ok" in message) resolve(message.ok);
-        else reject(new Error(message.failed));
-      });
-      this.worker.postMessage(job);
-    });
+    return askClient(this.worker, job);
   }
 
   async create(name: string, body: object): Promise<string> {

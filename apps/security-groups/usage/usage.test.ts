@@ -1,7 +1,7 @@
 // Which rules are used, by what switches of the test's say that they have counted, which others shadow, and what of that is told.
 import { readdirSync } from "node:fs";
-import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { flowCountReply } from "../../../test/support/flow-counts.ts";
 import { appsFolder, Harness } from "../../../test/support/harness.ts";
 import { remoteUseId } from "../model.ts";
 import { opsLists, problems } from "./shown.ts";
@@ -12,7 +12,7 @@ let counted: Map<string, number>;
 let silent: boolean;
 
 function answers(): void {
-  h.countsOf = (chassis, cookie) => (silent ? undefined : Promise.resolve([...h.engine.flowsOf(chassis)].filter((f) => ((BigInt(f.cookieHi) << 32n) | BigInt(f.cookieLo)) === cookie).map(({ key }) => reply(key, counted.get(key) ?? 0))));
+  h.countsOf = (chassis, cookie) => (silent ? undefined : Promise.resolve([...h.engine.flowsOf(chassis)].filter((f) => ((BigInt(f.cookieHi) << 32n) | BigInt(f.cookieLo)) === cookie).map(({ key }) => flowCountReply(key, counted.get(key) ?? 0))));
 }
 beforeEach(async () => {
   // Those alone that are needed: days pass here.
@@ -24,23 +24,6 @@ beforeEach(async () => {
   await h.addChassis("hv1");
 });
 afterEach(() => h.close());
-
-/** OFPMP_FLOW reply with one flow without instructions, OpenFlow 1.3.5 section 7.3.5.2; its table, priority and match are those of a flow_mod's bytes. */
-function reply(text: string, packets: number): Buffer {
-  const key = Buffer.from(text, "latin1");
-  const match = key.subarray(FLOW_MOD_MATCH_OFFSET - FLOW_KEY_OFFSET);
-  const out = Buffer.alloc(64 + match.length);
-  out.set([4, 19], 0);
-  out.writeUInt16BE(out.length, 2);
-  out.writeUInt16BE(1, 8);
-  out.writeUInt16BE(48 + match.length, 16);
-  out[18] = key[0]!;
-  out.writeUInt16BE(key.readUInt16BE(30 - FLOW_KEY_OFFSET), 28);
-  out.writeBigUInt64BE(BigInt(packets), 48);
-  out.writeBigUInt64BE(BigInt(packets * 100), 56);
-  match.copy(out, 64);
-  return out;
-}
 
 const p = { "x-project-id": "p", "x-roles": "member" };
 const group = async (): Promise<string> => {

@@ -18,6 +18,16 @@ interface SwitchShown {
   readonly flows: { readonly desired: number; readonly installed: number; readonly pending: number };
 }
 
+/** What of a resource is looked at here. */
+interface Made {
+  readonly id: string;
+  readonly mtu: number;
+  readonly cidr: string;
+  readonly status: string;
+  readonly mac_address: string;
+  readonly fixed_ips: readonly { readonly ip_address: string }[];
+}
+
 const ADMIN = { "x-project-id": "p1", "x-roles": "admin" };
 /** A name for which the hosts are shared with `a`. */
 const nameBeside = (a: string): string => {
@@ -31,8 +41,8 @@ let lab: Lab;
 let a: Controller;
 let b: Controller;
 let hosts: Hypervisor[];
-let network: any;
-let subnet: any;
+let network: Made;
+let subnet: Made;
 const vms: { vm: Vm; ip: string; id: string }[] = [];
 
 const switches = async (of: Controller): Promise<SwitchShown[]> => (await of.ops<{ switches: SwitchShown[] }>("GET", "/switches")).body.switches;
@@ -51,17 +61,17 @@ const dumps = (): Promise<string[]> => Promise.all(hosts.map((hv) => hv.ofctl("-
 /** Until Open vSwitch itself says so, which it does every few seconds. */
 const shared = (hv: Hypervisor): Promise<boolean> => until(`one master of ${hv.name}`, async () => (await hv.vsctl("--bare", "--columns=role", "list", "Controller")).split("\n").filter((l) => l !== "").sort().join() === "master,slave", { timeoutMs: 20_000 });
 
-async function create(of: Controller, resource: string, values: object): Promise<any> {
-  const answer = await of.api<any>("POST", `/v2.0/${resource}s`, { [resource]: values }, ADMIN);
+async function create(of: Controller, resource: string, values: object): Promise<Made> {
+  const answer = await of.api<Record<string, Made>>("POST", `/v2.0/${resource}s`, { [resource]: values }, ADMIN);
   expect(answer.status, JSON.stringify(answer.body)).toBe(201);
-  return answer.body[resource];
+  return answer.body[resource]!;
 }
 async function plug(of: Controller, hv: Hypervisor): Promise<(typeof vms)[number]> {
   const port = await create(of, "port", { network_id: network.id });
   const vm = await lab.addVm({ name: `vm${vms.length + 1}`, hypervisor: hv, portId: port.id, mac: port.mac_address, mtu: network.mtu });
-  const ip = port.fixed_ips[0].ip_address as string;
+  const ip = port.fixed_ips[0]!.ip_address;
   await vm.setAddress(`${ip}/24`);
-  await until(`${port.id} ACTIVE`, async () => (await of.api<any>("GET", `/v2.0/ports/${port.id}`, undefined, ADMIN)).body.port.status === "ACTIVE", { timeoutMs: 20_000 }).catch(async (error: unknown) => {
+  await until(`${port.id} ACTIVE`, async () => (await of.api<{ port: Made }>("GET", `/v2.0/ports/${port.id}`, undefined, ADMIN)).body.port.status === "ACTIVE", { timeoutMs: 20_000 }).catch(async (error: unknown) => {
     throw new Error(`${(error as Error).message}: ${JSON.stringify(await switches(of))}\n${of.lines.slice(-30).join("\n")}`);
   });
   vms.push({ vm, ip, id: port.id });
@@ -101,11 +111,11 @@ describe.skipIf(!haveEtcd)("two controllers, one etcd", () => {
     // Each by the API of the one that is not its host's master.
     const [one, two] = [await plug(b, hosts[0]!), await plug(a, hosts[1]!)];
     await until("the first answer", () => one.vm.reaches(two.ip));
-    const { body } = await b.ops<any>("GET", "/cluster");
+    const { body } = await b.ops<{ members: { name: string; state: string; switches: number }[] }>("GET", "/cluster");
     expect(body).toMatchObject({ name: b.name, lease: true });
-    expect(body.members.map((m: any) => [m.name, m.state, m.switches])).toEqual([["a", "serving", 1], [b.name, "serving", 1]]);
+    expect(body.members.map((m) => [m.name, m.state, m.switches])).toEqual([["a", "serving", 1], [b.name, "serving", 1]]);
     // Who asks a controller that is not the master waits for the one that is.
-    const answer = await b.api<any>("POST", "/v2.0/ports?wait=dataplane&timeout=10", { port: { network_id: network.id } }, ADMIN);
+    const answer = await b.api("POST", "/v2.0/ports?wait=dataplane&timeout=10", { port: { network_id: network.id } }, ADMIN);
     expect([answer.status, answer.headers["x-axion-dataplane"]]).toEqual([201, answer.headers["x-axion-dataplane"]]);
   }, 60_000);
 
@@ -118,7 +128,7 @@ describe.skipIf(!haveEtcd)("two controllers, one etcd", () => {
     expect(await metric(b, "axion_flow_mods_sent_total")).toBe(sent);
     expect(await dumps()).toEqual(before);
     whole(await ping.stop());
-    expect((await b.ops<any[]>("GET", "/problems")).body).toEqual(expect.arrayContaining([expect.objectContaining({ kind: "member_gone" })]));
+    expect((await b.ops<unknown[]>("GET", "/problems")).body).toEqual(expect.arrayContaining([expect.objectContaining({ kind: "member_gone" })]));
     const third = await plug(b, hosts[0]!);
     await until("the new one", () => third.vm.reaches(vms[1]!.ip));
 
@@ -149,7 +159,7 @@ describe.skipIf(!haveEtcd)("two controllers, one etcd", () => {
     await Promise.all([masters(a, "hv1"), masters(b, "hv2")]);
     expect(await dumps()).toEqual(before);
     expect(await metric(a, "axion_flow_mods_sent_total")).toBe(0);
-    for (const { id } of vms) expect((await a.api<any>("GET", `/v2.0/ports/${id}`, undefined, ADMIN)).body.port.status).toBe("ACTIVE");
+    for (const { id } of vms) expect((await a.api<{ port: Made }>("GET", `/v2.0/ports/${id}`, undefined, ADMIN)).body.port.status).toBe("ACTIVE");
     whole(await again.stop());
   }, 90_000);
 
