@@ -23,8 +23,9 @@ function commandsBelow(line: RegExp): string[] {
 
 /** In a shell of its own: the controller in the background until it is ready, then the rest, then the controller's end. */
 function script(commands: readonly string[], background: RegExp): string {
+  // What the test before has left there says ready, too.
   const out = commands.map((command) => (background.test(command) ? `${command} >~/log 2>&1 & controller=$!\nuntil grep -q '"msg":"ready"' ~/log; do kill -0 $controller; sleep 0.1; done` : command));
-  return ["ip link set lo up", ...out, "kill $controller", "wait $controller", ""].join("\n");
+  return ["ip link set lo up", ": >~/log", ...out, "kill $controller", "wait $controller", ""].join("\n");
 }
 
 test.skipIf(Lab.missing().length > 0)("OpenStack's client makes a network, a subnet and a port as a member of a project", async () => {
