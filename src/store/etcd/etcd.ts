@@ -32,6 +32,10 @@ const AGAIN_MS = 500;
 const POLL_MS = 5;
 /** Who asks to be first is waited for so long. */
 const FIRST_MS = 1000;
+/** An append is answered in about this time, whatever it has to wait for before it is sent; callers are answered within two seconds. */
+const ANSWER_MS = 1500;
+/** Each request of it has so long at the least. */
+const LEAST_MS = 400;
 /** Appends in doubt that are remembered. */
 const DOUBTS = 1000;
 
@@ -69,6 +73,7 @@ export class EtcdStorage implements Storage {
   private taking: Promise<void> | undefined;
   /** All rows are being read again: nothing is appended meanwhile, and nothing is under way when it begins. */
   private jumping: Promise<void> | undefined;
+  private rereading: Promise<void> | undefined;
   private told: Told | undefined;
   private watch: Watch | undefined;
   private tidying: Promise<void> | undefined;
@@ -216,7 +221,12 @@ export class EtcdStorage implements Storage {
   }
 
   /** What was told is not all: reads on from where this store is, or, where that is gone, all rows. */
-  private async reread(): Promise<void> {
+  private reread(): Promise<void> {
+    this.rereading ??= this.rereadNow().finally(() => (this.rereading = undefined));
+    return this.rereading;
+  }
+
+  private async rereadNow(): Promise<void> {
     this.watch?.close();
     while (!this.closed) {
       try {
@@ -316,10 +326,11 @@ export class EtcdStorage implements Storage {
     if (after !== this.generation) return { conflict: this.generation };
     checkOrder(after, commits);
     if (commits.length === 0) return after;
+    const end = performance.now() + ANSWER_MS;
     // What is written cannot be let go of as fast: it waits.
-    if (this.tidying !== undefined && this.tail.bytes > 1.5 * this.keep.bytes) await this.tidying;
-    if (this.jumping !== undefined) await this.jumping.catch(() => undefined);
-    if (this.asked?.own === false && this.trouble === undefined) await this.asked.ended;
+    if (this.tidying !== undefined && this.tail.bytes > 1.5 * this.keep.bytes) await before(end, this.tidying);
+    if (this.jumping !== undefined) await before(end, this.jumping.catch(() => undefined));
+    if (this.asked?.own === false && this.trouble === undefined) await before(end, this.asked.ended);
     if (after !== this.generation) return { conflict: this.generation };
     const raw = encodeEntry(commits, true);
     const token = randomBytes(9).toString("base64url");
@@ -329,11 +340,11 @@ export class EtcdStorage implements Storage {
     let revision: number;
     try {
       const asked = this.asked?.own === true ? this.asked.token : undefined;
-      const written = await this.remote.append(this.head, first, last, raw, token, () => after === this.generation, asked !== undefined);
+      const written = await this.remote.append(this.head, first, last, raw, token, () => after === this.generation, { asked: asked !== undefined, timeoutMs: left(end) });
       if (written === "late") return { conflict: this.generation };
       if (!("won" in written)) {
         this.flight = undefined;
-        await this.lost(written.head, written.entries);
+        await before(end, this.lost(written.head, written.entries));
         return { conflict: this.generation };
       }
       revision = written.won;
@@ -510,6 +521,22 @@ export class EtcdStorage implements Storage {
     this.watch?.close();
     await this.tidying?.catch(() => undefined);
     this.remote.client.close();
+  }
+}
+
+const left = (end: number): number => Math.max(LEAST_MS, end - performance.now());
+
+/** What `work` comes to, if it does by then; it goes on all the same. @throws StoreError UNAVAILABLE: nothing was written */
+async function before<T>(end: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new StoreError("UNAVAILABLE", "etcd does not answer in time")), left(end)).unref();
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+    work.catch(() => undefined);
   }
 }
 

@@ -6,7 +6,7 @@ import { decodeEntry, type Generation, type LogCommit, type TailPart } from "../
 import { damaged, headerOf, pack, unpack, type BlobHeader } from "./blob.ts";
 import { after, type Keys } from "./keys.ts";
 
-/** In which a write has come about, or not: callers are answered within two seconds. */
+/** In which a write has come about, or not. */
 const WRITE_MS = 1500;
 const READ_MS = 5000;
 const ASK_MS = 500;
@@ -103,10 +103,10 @@ export class Remote {
     await this.client.txn({ compare: [{ target: compareTarget.mod, key: first, mod_revision: revision }], success: [{ request_delete_range: { key: first } }] }, { timeoutMs: WRITE_MS });
   }
 
-  /** An entry after the head that was last seen, with its parts before it; `asked`: who asked to be first has been. @throws EtcdError; StoreError TOO_LARGE */
-  async append(head: At<Head>, first: Generation, last: Generation, raw: Buffer, token: string, still: () => boolean, asked = false): Promise<Written | "late"> {
+  /** An entry after the head that was last seen, with its parts before it; `asked`: who asked to be first has been; `timeoutMs`: of each request. @throws EtcdError; StoreError TOO_LARGE */
+  async append(head: At<Head>, first: Generation, last: Generation, raw: Buffer, token: string, still: () => boolean, { asked = false, timeoutMs = WRITE_MS } = {}): Promise<Written | "late"> {
     const { value, parts } = await pack(raw, token, last - first + 1);
-    const write: CallOptions = { timeoutMs: WRITE_MS, again: true };
+    const write: CallOptions = { timeoutMs, again: true };
     for (const [n, part] of parts.entries()) await this.client.put({ key: this.keys.part(first, token, n), value: part }, write);
     if (!still()) {
       await this.forget(first, token, parts.length);

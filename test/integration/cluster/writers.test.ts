@@ -156,6 +156,77 @@ describe.skipIf(!haveEtcd)("three controllers on one store", () => {
     expect(new Set(there.map(({ fixed_ips }) => fixed_ips![0]!.ip_address)).size).toBe(200 + others);
   });
 
+  test("without a majority of etcd each reads on, and says of writes that they are not made; with it again nothing has to be done", { timeout: 120_000 }, async () => {
+    const before = await everywhere("networks?fields=id&fields=name");
+    const readers = (): Promise<HttpAnswer[]> => Promise.all(controllers.map((c) => c.api("GET", "/v2.0/networks?fields=id&fields=name&sort_key=id&sort_dir=asc")));
+    const write = (client: number, name: string): Promise<HttpAnswer> => at(client).api("POST", "/v2.0/networks", { network: { name } });
+    const made = new Map<string, string>();
+    const unmade = new Set<string>();
+    for (const away of nightly ? (["kill", "freeze"] as const) : (["kill"] as const)) {
+      // The leader and one more, so that the one that is left knows of none; clients write all along.
+      const leads = (await leader())!;
+      const gone = [leads, (leads + 1) % 3];
+      const refused = Array<number>(CONTROLLERS).fill(0);
+      let going = true;
+      const clients = Array.from({ length: 2 * CONTROLLERS }, async (_, client) => {
+        for (let n = 0; going; n++) {
+          const name = `${away}-${client}-${n}`;
+          const answer = await write(client, name);
+          if (answer.status === 201) made.set((answer.body as { network: Shown }).network.id, name);
+          else {
+            expect([answer.status, answer.headers["retry-after"]], answer.text).toEqual([503, "1"]);
+            const { message } = (answer.body as { NeutronError: { message: string } }).NeutronError;
+            expect(message).toMatch(/^The store cannot be written now; (nothing was changed|whether the change was made is not known: look before you try again)\.$/);
+            if (message.includes("nothing was changed")) unmade.add(name);
+            refused[client % CONTROLLERS]!++;
+          }
+        }
+      });
+      try {
+        for (const i of gone) await etcd[away](i);
+        while (refused.some((count) => count < (nightly ? 10 : 2))) {
+          for (const { status, body } of await readers()) {
+            expect(status).toBe(200);
+            const there = new Map((body as { networks: Shown[] }).networks.map(({ id, name }) => [id, name]));
+            for (const { id, name } of before) expect(there.get(id)).toBe(name);
+          }
+          await sleep(20);
+        }
+        for (const controller of controllers) {
+          const [ready, problems, cluster] = await Promise.all([controller.ops("/readyz"), controller.ops("/problems"), controller.ops("/cluster")]);
+          expect([ready.status, (problems.body as { kind: string }[]).some(({ kind }) => kind === "no_lease"), (cluster.body as { lease: boolean }).lease]).toEqual([503, true, false]);
+        }
+      } finally {
+        for (const i of gone) {
+          if (away === "kill") etcd.begin(i);
+          else etcd.thaw(i);
+        }
+      }
+      for (const controller of controllers) while ((await controller.ops("/readyz")).status !== 200) await sleep(50);
+      going = false;
+      await Promise.all(clients);
+      for (let i = 0; i < CONTROLLERS; i++) {
+        const again = await write(i, `after-${away}-${i}`);
+        expect(again.status, again.text).toBe(201);
+        made.set((again.body as { network: Shown }).network.id, `after-${away}-${i}`);
+      }
+    }
+    const there = await everywhere("networks?fields=id&fields=name");
+    const byId = new Map(there.map(({ id, name }) => [id, name]));
+    for (const [id, name] of made) expect(byId.get(id), name).toBe(name);
+    const names = there.map(({ name }) => name).filter((name) => /^(kill|freeze|after)-/.test(name));
+    expect(new Set(names).size).toBe(names.length);
+    expect(names.filter((name) => unmade.has(name))).toEqual([]);
+    // Everybody has a lease again, of which everybody knows.
+    for (const controller of controllers) {
+      for (;;) {
+        const { lease, members } = (await controller.ops("/cluster")).body as { lease: boolean; members: { state: string }[] };
+        if (lease && members.filter(({ state }) => state === "serving").length === CONTROLLERS) break;
+        await sleep(50);
+      }
+    }
+  });
+
   test(`${WRITES} acknowledged writes while controllers and etcd's leader are killed ${KILLS} times: all there, none twice`, { timeout: 120_000 + KILLS * 20_000 + WRITES * 50 }, async () => {
     const acknowledged = new Map<string, string>();
     const asked = new Set<string>();

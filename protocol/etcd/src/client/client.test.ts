@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer } from "node:net";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { compareTarget, EtcdClient, EtcdError, type ClientConfig, type Event } from "../index.ts";
 import { EtcdServer, haveEtcd } from "../testing/server.ts";
 
@@ -104,6 +104,24 @@ describe.skipIf(!haveEtcd)("one member", () => {
     const many = Array.from({ length: 129 }, (_, i) => ({ request_put: { key: `m${i}` } }));
     expect(await errorOf(client.txn({ success: many }))).toMatchObject({ code: "TOO_LARGE" });
     expect(await errorOf(client.range({ key: "" }))).toMatchObject({ code: "REFUSED", message: expect.stringContaining(server.endpoints[0]!) });
+  });
+
+  test("a call has its time, however the clock is set meanwhile", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const back = errorOf(connect({ endpoints: ["127.0.0.1:1"] }).status({ timeoutMs: 500 }));
+    await new Promise((done) => setTimeout(done, 100));
+    vi.setSystemTime(Date.now() - 3_600_000);
+    expect((await back).code).toBe("UNAVAILABLE");
+    // Set forward while it is tried again and again: there is time left to be answered.
+    await server.freeze(0);
+    const forward = client.put({ key: "k", value: "late" }, { timeoutMs: 20_000, again: true });
+    await new Promise((done) => setTimeout(done, 100));
+    vi.setSystemTime(Date.now() + 3_600_000);
+    await new Promise((done) => setTimeout(done, 100));
+    server.thaw(0);
+    await forward;
+    expect((await client.range({ key: "k" })).kvs[0]!.value.toString()).toBe("late");
   });
 
   test("nobody there, nobody who answers, no etcd: each ends in time and names the endpoint", async () => {

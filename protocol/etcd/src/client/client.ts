@@ -80,7 +80,7 @@ export class EtcdClient {
   /** Events of a range from a revision on, in order and without a gap, over whatever connections; until `close` or what `onEnd` is told. */
   watch(target: WatchTarget, handlers: WatchHandlers): Watch {
     this.checkOpen();
-    const watch = new Watch(target, handlers, { current: () => this.endpoints.current, failed: (endpoint) => this.endpoints.failed(endpoint), metadata: () => this.metadata(Date.now() + TIMEOUT_MS), unauthenticated: () => (this.token = undefined), ended: () => this.watches.delete(watch) });
+    const watch = new Watch(target, handlers, { current: () => this.endpoints.current, failed: (endpoint) => this.endpoints.failed(endpoint), metadata: () => this.metadata(performance.now() + TIMEOUT_MS), unauthenticated: () => (this.token = undefined), ended: () => this.watches.delete(watch) });
     this.watches.add(watch);
     return watch;
   }
@@ -101,7 +101,7 @@ export class EtcdClient {
   }
 
   private async overMembers<O>({ timeoutMs = TIMEOUT_MS, again = false }: CallOptions, ask: (endpoint: Endpoint, metadata: Metadata, deadline: number) => Promise<O>): Promise<O> {
-    const end = Date.now() + timeoutMs;
+    const end = performance.now() + timeoutMs;
     const members = this.endpoints.all.length;
     let uncertain = false;
     let renewed = false;
@@ -109,8 +109,8 @@ export class EtcdClient {
       this.checkOpen();
       const endpoint = this.endpoints.current;
       // One that is silent leaves time for the others.
-      const left = end - Date.now();
-      const deadline = Date.now() + (members === 1 ? left : Math.min(left, Math.max(TURN_MS, timeoutMs / Math.min(members, 3))));
+      const left = end - performance.now();
+      const deadline = performance.now() + (members === 1 ? left : Math.min(left, Math.max(TURN_MS, timeoutMs / Math.min(members, 3))));
       try {
         return await ask(endpoint, await this.metadata(end), deadline);
       } catch (error) {
@@ -127,7 +127,7 @@ export class EtcdClient {
         if (!mayHeal(error)) throw known;
         this.endpoints.failed(endpoint);
         const pause = asked % members === 0 ? PAUSE_MS : 0;
-        if ((uncertain && !again) || Date.now() + pause >= end) throw members === 1 ? known : new EtcdError(known.code, `${known.message} (endpoints: ${this.endpoints.names})`, known.fields, known.cause);
+        if ((uncertain && !again) || performance.now() + pause >= end) throw members === 1 ? known : new EtcdError(known.code, `${known.message} (endpoints: ${this.endpoints.names})`, known.fields, known.cause);
         if (pause > 0) await new Promise((done) => setTimeout(done, pause));
       }
     }
@@ -145,7 +145,7 @@ export class EtcdClient {
     const { name, password } = this.user!;
     if (this.token === undefined) {
       const endpoint = this.endpoints.current;
-      const token = this.unary(endpoint, new Metadata(), Math.min(end, Date.now() + TIMEOUT_MS), procedures.authenticate, { name, password }).then((answer) => answer.token);
+      const token = this.unary(endpoint, new Metadata(), Math.min(end, performance.now() + TIMEOUT_MS), procedures.authenticate, { name, password }).then((answer) => answer.token);
       this.token = token;
       token.catch(() => {
         if (this.token === token) this.token = undefined;
@@ -157,7 +157,7 @@ export class EtcdClient {
   private unary<I, O>({ address, client }: Endpoint, metadata: Metadata, deadline: number, { name, request, response }: Procedure<I, O>, value: I): Promise<O> {
     return new Promise((resolve, reject) => {
       const fields = { endpoint: address, call: name };
-      client.makeUnaryRequest(`/etcdserverpb.${name}`, (bytes: Buffer) => bytes, (bytes: Buffer) => bytes, request.encode(value), metadata, { deadline }, (error: ServiceError | null, bytes?: Buffer) => {
+      client.makeUnaryRequest(`/etcdserverpb.${name}`, (bytes: Buffer) => bytes, (bytes: Buffer) => bytes, request.encode(value), metadata, { deadline: dateOf(deadline) }, (error: ServiceError | null, bytes?: Buffer) => {
         if (error !== null) reject(failure(error, fields));
         else settle(resolve, reject, () => response.decode(bytes!));
       });
@@ -167,7 +167,7 @@ export class EtcdClient {
   /** One request and one answer on a stream. */
   private exchange<I, O>({ address, client }: Endpoint, metadata: Metadata, deadline: number, { name, request, response }: Procedure<I, O>, value: I): Promise<O> {
     return new Promise((resolve, reject) => {
-      const stream = client.makeBidiStreamRequest(`/etcdserverpb.${name}`, (bytes: Buffer) => bytes, (bytes: Buffer) => bytes, metadata, { deadline });
+      const stream = client.makeBidiStreamRequest(`/etcdserverpb.${name}`, (bytes: Buffer) => bytes, (bytes: Buffer) => bytes, metadata, { deadline: dateOf(deadline) });
       stream.once("data", (bytes: Buffer) => {
         settle(resolve, reject, () => response.decode(bytes));
         stream.end();
@@ -179,6 +179,9 @@ export class EtcdClient {
     });
   }
 }
+
+/** gRPC wants a moment of the day, and takes from it how long there is when the call begins; here a step of the clock changes nothing. */
+const dateOf = (deadline: number): number => Date.now() + deadline - performance.now();
 
 function settle<T>(resolve: (value: T) => void, reject: (error: Error) => void, read: () => T): void {
   try {

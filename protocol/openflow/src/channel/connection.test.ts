@@ -6,7 +6,7 @@ import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 
 import { OpenFlowConnection, type ConnectionOptions } from "./connection.ts";
 import { OpenFlowError } from "../wire/errors.ts";
@@ -146,6 +146,23 @@ describe("peers that fail", () => {
     const { peer, closed } = await connected(undefined, { echoIntervalMs: 20, echoTimeoutMs: 100 });
     expect(await closed).toMatchObject({ code: "OF_DEAD_PEER" });
     expect(peer.received.filter((m) => m.type === "echo_request").length).toBeGreaterThan(1);
+  });
+
+  test("a clock that is set back by an hour makes no dead peer a living one, and one that is set forward no living one dead", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    cleanups.push(() => vi.useRealTimers());
+    let answering = true;
+    const { conn, peer, closed } = await connected((message, peer) => {
+      if (answering && message.type === "echo_request") peer.send({ type: "echo_reply" }, message.xid);
+    }, { echoIntervalMs: 20, echoTimeoutMs: 100 });
+    const echoes = (): number => peer.received.filter((m) => m.type === "echo_request").length;
+    vi.setSystemTime(Date.now() + 3_600_000);
+    const before = echoes();
+    await expect.poll(echoes).toBeGreaterThan(before + 3);
+    expect(conn.closed).toBeUndefined();
+    vi.setSystemTime(Date.now() - 3_600_000);
+    answering = false;
+    expect(await closed).toMatchObject({ code: "OF_DEAD_PEER" });
   });
 
   test("an answer to the probe keeps it", async () => {

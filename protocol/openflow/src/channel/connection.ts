@@ -127,8 +127,8 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
   private readonly whenDrained: (() => void)[] = [];
   private readonly whenClosed: (() => void)[] = [];
   private corked = false;
-  private lastReceived = Date.now();
-  private lastTick = Date.now();
+  private lastReceived = performance.now();
+  private lastTick = performance.now();
   private readonly echoTimer: NodeJS.Timeout;
   private closeReason: OpenFlowError | undefined;
   /** Slices of work that were done for this peer, each in a turn of its own of the event loop. */
@@ -240,7 +240,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
   // --- receiving ---
 
   private received(chunk: Buffer): void {
-    this.lastReceived = Date.now();
+    this.lastReceived = performance.now();
     this.slice(chunk);
   }
 
@@ -435,7 +435,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
   }
 
   private tick(): void {
-    const now = Date.now();
+    const now = performance.now();
     // When this process itself stood still, what the peer sent meanwhile has not been read yet: that time does not count.
     const late = now - this.lastTick - this.options.echoIntervalMs;
     this.lastTick = now;
@@ -449,7 +449,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       return;
     }
     if (silence >= this.options.echoTimeoutMs) {
-      this.close(new OpenFlowError("OF_DEAD_PEER", `nothing received for ${silence} ms`));
+      this.close(new OpenFlowError("OF_DEAD_PEER", `nothing received for ${Math.round(silence)} ms`));
     } else if (silence >= this.options.echoIntervalMs * 0.9 && this.helloSeen) {
       this.write(encodeMessage({ type: "echo_request" }, this.xid()));
     }
