@@ -141,7 +141,7 @@ export class Controller {
       reach: { guard, follower: (state) => new Reacher({ apps, tables, layout, guard, ask: askOf(apps), clock, engine: state.engine, view: state.view }) },
     });
     this.stops.push(() => planner.stop());
-    const cluster = (this.cluster = await this.joinCluster(clock, random));
+    const cluster = (this.cluster = await this.joinCluster(clock, random, model));
     const packets = new Packets({ apps, layout, view, facts, guard, log });
     const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, cluster, looked: (chassis, hold) => this.shadow?.looked(chassis, hold) });
     await southbound.start();
@@ -175,7 +175,7 @@ export class Controller {
       scopes: engine,
       onPacket: (app, table, listener) => packets.subscribe(app, table, listener),
       dropped: (app, service, limit) => dropped.inc({ app, service, limit }),
-      share: cluster === undefined ? new Share("self", () => ["self"]) : new Share(cluster.name, () => cluster.acting, (listener) => cluster.onChange(listener)),
+      share: cluster === undefined ? new Share("self", () => ["self"]) : new Share(cluster.name, () => cluster.acting, (listener) => cluster.onChange(listener), (chassis) => cluster.masters(chassis)),
       flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities), asked,
       asController: auth instanceof KeystoneAuth ? (ask) => auth.asController(ask) : undefined,
     });
@@ -275,13 +275,17 @@ export class Controller {
   }
 
   /** undefined: the store is this controller's alone. */
-  private async joinCluster(clock: Clock, random: Random): Promise<Cluster | undefined> {
+  private async joinCluster(clock: Clock, random: Random, model: Model): Promise<Cluster | undefined> {
     const { config: { store: url, etcd, name }, log } = this.options;
     if (!isEtcd(url)) return undefined;
     // Loaded where it is used: gRPC is large.
     const { Cluster } = await import("./cluster/index.ts");
     const cluster = await Cluster.join({ url, etcd, name, version: version(), log, clock, random });
     this.stops.push(() => cluster.leave());
+    const changed = cluster.knowing({ hosts: () => Array.from(model.view.all(chassisTable), ({ id }) => id), generation: () => model.generation });
+    this.stops.push(model.onCommit(({ changes }) => {
+      if (changes.some(({ table, before, after }) => table === chassisTable && (before === undefined || after === undefined))) changed();
+    }));
     return cluster;
   }
 

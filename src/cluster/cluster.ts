@@ -1,7 +1,7 @@
 // One controller among several: members, mastership and what they tell each other, as the rest of the controller asks for it.
 import { EtcdClient } from "etcd-v3-client";
 import type { Logger } from "pino";
-import type { Clock } from "../lib/clock.ts";
+import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Random } from "../lib/random.ts";
 import { parseEtcdUrl } from "../store/etcd/url.ts";
@@ -33,6 +33,8 @@ export interface ClusterShown {
   readonly members: readonly (Pick<MemberSays, "state" | "since" | "version" | "ovsdb" | "api" | "ops"> & { readonly name: string; readonly switches: number })[];
 }
 
+/** How long hosts that come or go are gathered: each change of them asks every switch, and may move some. */
+const GATHER_MS = 1000;
 /** How long it is waited for that others take what a leaving controller has. */
 const DRAIN_MS = 1000;
 const POLL_MS = 20;
@@ -43,6 +45,11 @@ export class Cluster {
   private readonly mastership: Mastership;
   private readonly options: ClusterOptions;
   private confirmations: Confirmations | undefined;
+  private known: { readonly hosts: () => readonly string[]; readonly generation: () => number } | undefined;
+  private gathering: Cancel | undefined;
+  private refreshing: Promise<void> | undefined;
+  private readonly moved = new Set<() => void>();
+  private readonly later = new Set<() => void>();
   /** Since when there is no lease. */
   private lapsedAt: Date | undefined;
 
@@ -65,8 +72,9 @@ export class Cluster {
     return new Cluster(options, await Members.join({ client, keys: new ClusterKeys(prefix), name, says, log, clock }));
   }
 
+  /** Above that of everybody who knows less of members or hosts (mastership.ts). */
   get term(): number {
-    return this.members.term;
+    return this.members.term + this.mastership.term;
   }
   masterOf(chassis: string): string | undefined {
     return this.mastership.masterOf(chassis);
@@ -78,12 +86,58 @@ export class Cluster {
   get acting(): readonly string[] {
     return this.mastership.acting;
   }
+  /** Finds out what there is now, of members and of hosts. @throws EtcdError */
   refresh(): Promise<void> {
-    return this.members.refresh();
+    // Whoever is refused by hundreds of switches asks once.
+    return (this.refreshing ??= (async () => {
+      try {
+        this.gathering?.();
+        this.learn();
+        await this.members.refresh();
+      } finally {
+        this.refreshing = undefined;
+      }
+    })());
   }
+  /** Who serves, who is the master of a host, or whether this one holds its lease, is not as before. */
   onChange(listener: () => void): () => void {
-    return this.members.onChange(listener);
+    this.moved.add(listener);
+    const undo = this.members.onChange(listener);
+    return () => {
+      this.moved.delete(listener);
+      undo();
+    };
   }
+  /** The term is later, and all else as before. */
+  onTerm(listener: () => void): () => void {
+    this.later.add(listener);
+    return () => this.later.delete(listener);
+  }
+
+  /** Where the hosts that have masters are known. What is returned is called when one came or went: that is taken over a second later, with all that came or went meanwhile. */
+  knowing(known: { readonly hosts: () => readonly string[]; readonly generation: () => number }): () => void {
+    this.known = known;
+    this.learn();
+    return () => {
+      this.gathering ??= this.options.clock.setTimeout(() => this.learn(), GATHER_MS);
+    };
+  }
+
+  private learn(): void {
+    this.gathering = undefined;
+    if (this.known === undefined) return;
+    const { term } = this.mastership;
+    const moved = this.mastership.learn(this.known.hosts(), this.known.generation());
+    if (!moved && this.mastership.term === term) return;
+    for (const listener of moved ? this.moved : this.later) {
+      try {
+        listener();
+      } catch (error) {
+        this.options.log.error({ err: error }, "listener of masters failed");
+      }
+    }
+  }
+
   get managers(): readonly { readonly name: string; readonly target: string }[] {
     return this.members.all.filter((m) => m.name !== this.name && m.state !== "leaving" && m.ovsdb !== "").map((m) => ({ name: m.name, target: m.ovsdb }));
   }
@@ -91,7 +145,7 @@ export class Cluster {
   /** Begins to tell others what this controller's switches have confirmed. What is returned is called when a switch may have confirmed more. */
   confirming(of: Pick<ConfirmationsOptions, "chassis" | "confirmed" | "reached">): () => void {
     const { log, clock } = this.options;
-    const confirmations = (this.confirmations = new Confirmations({ ...of, members: this.members, mastership: this.mastership, log, clock, told: this.told }));
+    const confirmations = (this.confirmations = new Confirmations({ ...of, members: this.members, mastership: this.mastership, onChange: (listener) => this.onChange(listener), log, clock, told: this.told }));
     return () => confirmations.changed();
   }
   confirmed(chassis: string): number {
@@ -125,6 +179,7 @@ export class Cluster {
   }
 
   async leave(): Promise<void> {
+    this.gathering?.();
     this.confirmations?.stop();
     await this.members.leave();
   }

@@ -7,13 +7,17 @@ import type { Members } from "./members.ts";
 
 /** What a master says: its switches have confirmed `generation`, but for those that are named. */
 interface Said {
+  /** Which its switches are (Mastership.share): who thinks that it has others knows nothing of them by this. */
+  readonly share: string;
   readonly generation: number;
   readonly behind: Readonly<Record<string, number>>;
 }
 
 export interface ConfirmationsOptions {
-  readonly members: Pick<Members, "name" | "publish" | "onPublished" | "onChange">;
-  readonly mastership: Pick<Mastership, "masterOf">;
+  readonly members: Pick<Members, "name" | "publish" | "onPublished">;
+  readonly mastership: Pick<Mastership, "masterOf" | "share">;
+  /** Of members and masters. */
+  readonly onChange: (listener: () => void) => () => void;
   /** Every chassis there is. */
   readonly chassis: () => Iterable<string>;
   /** What a switch of this controller has confirmed, 0: nothing. */
@@ -44,14 +48,14 @@ export class Confirmations {
   constructor(options: ConfirmationsOptions) {
     this.options = options;
     options.members.onPublished(TOPIC, (name, text) => this.hear(name, text));
-    this.undo = options.members.onChange(() => this.changed());
+    this.undo = options.onChange(() => this.changed());
   }
 
   /** As its master has told; 0: nothing. */
   of(chassis: string): number {
     const master = this.options.mastership.masterOf(chassis);
     const said = master === undefined ? undefined : this.said.get(master);
-    if (said === undefined) return 0;
+    if (said === undefined || said.share !== this.options.mastership.share(master!)) return 0;
     return Object.hasOwn(said.behind, chassis) ? said.behind[chassis]! : said.generation;
   }
 
@@ -98,7 +102,8 @@ export class Confirmations {
       const up = confirmed(id);
       if (up < generation) behind.push([id, up]);
     }
-    return behind.length <= NAMED ? { generation, behind: Object.fromEntries(behind) } : { generation: behind.reduce((least, [, up]) => Math.min(least, up), generation), behind: {} };
+    const share = mastership.share(members.name);
+    return behind.length <= NAMED ? { share, generation, behind: Object.fromEntries(behind) } : { share, generation: behind.reduce((least, [, up]) => Math.min(least, up), generation), behind: {} };
   }
 
   private hear(name: string, text: string | undefined): void {
@@ -112,7 +117,7 @@ export class Confirmations {
 function read(text: string): Said | undefined {
   try {
     const said = JSON.parse(text) as Partial<Said> | null;
-    return typeof said?.generation === "number" && typeof said.behind === "object" && said.behind !== null && Object.values(said.behind).every((n) => typeof n === "number") ? (said as Said) : undefined;
+    return typeof said?.generation === "number" && typeof said.share === "string" && typeof said.behind === "object" && said.behind !== null && Object.values(said.behind).every((n) => typeof n === "number") ? (said as Said) : undefined;
   } catch {
     return undefined;
   }

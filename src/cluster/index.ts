@@ -5,10 +5,11 @@
  * know of it (`MemberSays`). `starting`: it is there, and is nobody's master yet; `serving`: it has its share; `leaving`: it hands over. A second
  * controller of a name is refused. A member acts by its own monotonic clock: not beyond 85% of the lease after the last renewal was *asked for*, so
  * it has ceased before etcd gives what it had to others, however long it was stopped. Of one instant all members know the same set, as etcd orders
- * its changes; the revision of the last change is the **term**.
+ * its changes; the revision of the last change, and the generation at which hosts came or went, are the **term**.
  *
- * **Mastership** (mastership.ts). Of the serving members the one with the highest weight for a key acts for it (rendezvous hashing): no agreement
- * beside the set is needed, each has its share, and what does not have to move stays. Three questions, which are not the same:
+ * **Mastership** (mastership.ts). Of the serving members the one with the highest weight for a key acts for it (rendezvous hashing), for hosts within
+ * bounds that make shares even: no agreement beside the sets of members and hosts is needed, and what does not have to move stays. What happens while
+ * members know different sets is said there. Three questions, which are not the same:
  *
  *  - `masterOf(chassis)`: who is it, as etcd said last. The roles that switches are asked for follow this: a member that has no etcd goes on as the
  *    master of its switches, since a switch takes changes from whoever was made its master in the latest term (OpenFlow 1.3.5, 6.3.6), so nobody
@@ -17,7 +18,7 @@
  *    unasked packets. False without a lease.
  *
  * **What is told** (`Members.publish`): short texts under the lease, by topic, the latest alone. `confirmed` (confirmations.ts): up to which
- * generation the switches have confirmed of which the member is the master.
+ * generation the switches have confirmed of which the member is the master, for who comes to the same share.
  *
  * Without a cluster (`level:`) none of this is there: the switches' role is EQUAL, and one acts for all.
  */

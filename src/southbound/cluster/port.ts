@@ -3,16 +3,18 @@
 export interface ClusterPort {
   /** Of this controller. */
   readonly name: string;
-  /** Of what is known of the members: switches take roles of none that is earlier than what they know. */
+  /** Of what is known of members and hosts: switches take roles of none that is earlier than what they know. */
   readonly term: number;
   /** Who is the master of a chassis, as was said last; undefined: nobody serves. */
   masterOf(chassis: string): string | undefined;
   /** Whether this controller may act for a chassis now: it is its master, and has a lease. */
   masters(chassis: string): boolean;
-  /** Finds out who is there now. @throws when that is not to be had */
+  /** Finds out which members and hosts there are now. @throws when that is not to be had */
   refresh(): Promise<void>;
-  /** Who is there, or whether this one may act, is not as before. */
+  /** Who is there, who is the master of a chassis, or whether this one may act, is not as before. */
   onChange(listener: () => void): () => void;
+  /** The term is later, and all else as before. */
+  onTerm(listener: () => void): () => void;
   /** What hosts have to connect to, of the other members that say so: "tcp:192.0.2.1:6640". */
   readonly managers: readonly { readonly name: string; readonly target: string }[];
   /** A host came to an address of this controller, the first that is known: what the others have to tell hosts. */

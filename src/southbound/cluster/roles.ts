@@ -22,6 +22,8 @@ export interface RolesOptions {
 interface State {
   readonly session: SwitchSession;
   role: "master" | "slave" | undefined;
+  /** The latest term in which the switch made this controller its master. */
+  claimed: number;
   settling: boolean;
   again: boolean;
   failures: number;
@@ -38,9 +40,11 @@ export class Roles {
 
   constructor(options: RolesOptions) {
     this.options = options;
-    this.undo = options.cluster.onChange(() => {
+    const all = (): void => {
       for (const chassis of this.byChassis.keys()) void this.settle(chassis);
-    });
+    };
+    const undo = [options.cluster.onChange(all), options.cluster.onTerm(all)];
+    this.undo = () => undo.forEach((each) => each());
   }
 
   /** undefined: the switch has not said yes to either. */
@@ -58,7 +62,7 @@ export class Roles {
   /** A session of which it is known whose switch it is. */
   enter(chassis: string, session: SwitchSession): void {
     this.byChassis.get(chassis)?.cancel?.();
-    this.byChassis.set(chassis, { session, role: undefined, settling: false, again: false, failures: 0, cancel: undefined });
+    this.byChassis.set(chassis, { session, role: undefined, claimed: 0, settling: false, again: false, failures: 0, cancel: undefined });
     this.options.slave(chassis, session);
     void this.settle(chassis);
   }
@@ -132,8 +136,16 @@ export class Roles {
       return true;
     }
     if (state.role === "master") {
-      // Whether another one was in between only the switch knows.
-      if ((await session.role("nochange")) === "master" || !here()) return true;
+      // Whether another one was in between only the switch knows. The claim in the new term, sent with the question, ends that of who knows less and
+      // may come yet.
+      const later = cluster.term > state.claimed ? cluster.term : undefined;
+      const [was, is] = await Promise.all([session.role("nochange"), later === undefined ? undefined : session.role("master", BigInt(later))]);
+      if (!here()) return true;
+      if (was === "master") {
+        if (is === "stale") return this.stale(chassis, here);
+        state.claimed = later ?? state.claimed;
+        return true;
+      }
       state.role = undefined;
       slave(chassis, session);
     }
@@ -146,6 +158,7 @@ export class Roles {
       return true;
     }
     state.role = "master";
+    state.claimed = term;
     log.info({ chassis, term }, "this controller is the master of the switch");
     master(chassis, session);
     return true;

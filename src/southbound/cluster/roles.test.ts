@@ -1,0 +1,122 @@
+// What two controllers are at one switch, a real ovs-vswitchd, while they do not know the same of members and hosts.
+import { pino } from "pino";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { machineClock } from "../../lib/clock.ts";
+import { Connections } from "../bounds/connections.ts";
+import { Troubles } from "../bounds/troubles.ts";
+import { listenOpenFlow, type OpenFlowListener, type SwitchSession } from "../openflow/session.ts";
+import { eventually, Ovs } from "../testing/ovs.ts";
+import type { ClusterPort } from "./port.ts";
+import { Roles } from "./roles.ts";
+
+const log = pino({ level: "silent" });
+
+/** A controller, as far as switches are concerned, that knows what it is told. */
+class Party implements ClusterPort {
+  readonly name: string;
+  term = 1;
+  master = "a";
+  took = 0;
+  private listeners = { change: new Set<() => void>(), term: new Set<() => void>() };
+  readonly roles = new Roles({ cluster: this, clock: machineClock, log, master: () => this.took++, slave: () => undefined });
+  session: SwitchSession | undefined;
+  listener!: OpenFlowListener;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+  async listen(): Promise<this> {
+    const troubles = new Troubles(log, machineClock);
+    this.listener = await listenOpenFlow({
+      host: "127.0.0.1", port: 0, maxConnections: 10, handshakeTimeoutMs: 5000, clock: machineClock, troubles,
+      connections: new Connections({ port: "OpenFlow", perAddress: 10, perPrefix: 10, total: 10, troubles }),
+      onSession: (session) => {
+        this.session = session;
+        this.roles.enter("hv1", session);
+      },
+    });
+    return this;
+  }
+  /** Knows from now on who is the master, in which term. */
+  knows(master: string, term: number): void {
+    const moved = master !== this.master;
+    Object.assign(this, { master, term });
+    for (const listener of moved ? this.listeners.change : this.listeners.term) listener();
+  }
+  get role(): string | undefined {
+    return this.roles.of("hv1");
+  }
+  asked(): Promise<string> {
+    return this.session!.role("nochange");
+  }
+  masterOf(): string {
+    return this.master;
+  }
+  masters(): boolean {
+    return this.master === this.name;
+  }
+  refresh(): Promise<void> {
+    return Promise.resolve();
+  }
+  onChange(listener: () => void): () => void {
+    return on(this.listeners.change, listener);
+  }
+  onTerm(listener: () => void): () => void {
+    return on(this.listeners.term, listener);
+  }
+  readonly managers = [];
+  reached(): void {
+    // Hosts are told by the test.
+  }
+  confirmed(): number {
+    return 0;
+  }
+  onConfirmed(): () => void {
+    return () => undefined;
+  }
+}
+const on = (set: Set<() => void>, listener: () => void): (() => void) => {
+  set.add(listener);
+  return () => set.delete(listener);
+};
+
+let ovs: Ovs;
+let a: Party;
+let b: Party;
+
+beforeAll(async () => {
+  [ovs, a, b] = await Promise.all([Ovs.start(), new Party("a").listen(), new Party("b").listen()]);
+  await ovs.vsctl("add-br", "br0", "--", "set-controller", "br0", ...[a, b].map(({ listener }) => `tcp:127.0.0.1:${listener.port}`), "--", "set", "Bridge", "br0", "protocols=OpenFlow13");
+  await eventually("a session of each", () => a.role === "master" && b.role === "slave");
+}, 60_000);
+afterAll(async () => {
+  for (const party of [a, b]) party.roles.stop();
+  await Promise.all([a, b].map(({ listener }) => listener.close()));
+  await ovs.stop();
+});
+
+test("who stays the master claims it in each new term: what another one claims that knows less is refused, and no comparison comes of it", async () => {
+  const took = a.took;
+  a.knows("a", 10);
+  await eventually("the claim", async () => (await b.session!.role("slave", 9n)) === "stale");
+  // It thinks that it is the master, as of hosts that are not those of today.
+  b.knows("b", 9);
+  await eventually("b is refused", async () => (await b.asked()) === "slave" && b.role !== "master");
+  expect([await a.asked(), a.role, a.took]).toEqual(["master", "master", took]);
+  b.knows("a", 10);
+  await eventually("b is a slave", () => b.role === "slave");
+});
+
+test("another one claimed it before the new term came: who is the master finds that out, and compares as one that comes", async () => {
+  const took = a.took;
+  b.knows("b", 20);
+  await eventually("b is the master", () => b.role === "master");
+  expect(await a.asked()).toBe("slave");
+  // Nobody has told it.
+  expect(a.role).toBe("master");
+  b.knows("a", 21);
+  await eventually("b gives it back", () => b.role === "slave");
+  a.knows("a", 21);
+  await eventually("a has it again", async () => (await a.asked()) === "master" && a.took === took + 1);
+  expect([a.role, await b.asked()]).toEqual(["master", "slave"]);
+});
