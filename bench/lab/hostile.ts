@@ -21,8 +21,10 @@ interface Row {
   readonly healthz_ms: number;
   /** The longest that the event loop was held, beyond the 10 ms after which it is looked at. */
   readonly loop_ms: number;
-  /** Resident memory at most, beyond that of before all. */
+  /** Resident memory at most, beyond that of just before it. */
   readonly more_mb: number;
+  /** And beyond that of before all. */
+  readonly in_all_mb: number;
   readonly connections: number;
 }
 
@@ -31,6 +33,7 @@ export interface HostileResult {
   readonly healthz_alone_ms: number;
   readonly loop_alone_ms: number;
   readonly rss_before_mb: number;
+  /** Half a minute after the last. */
   readonly rss_after_mb: number;
   readonly kinds: readonly Row[];
 }
@@ -107,17 +110,18 @@ export async function benchHostile({ repeats, log, kinds: wanted, main }: Hostil
     const kinds: Row[] = [];
     for (const [n, peer] of allHostilePeers.entries()) {
       if (wanted?.test(`${peer.port}: ${peer.name}`) === false) continue;
+      const own = await rss(pid);
       const workerData: AttackData = { index: n, victim: { openflow, ovsdb, dpid, systemId: "sw1" }, address: `127.0.1.${100 + n}` };
       const attack = new Worker(new URL("./hostile-attack.js", import.meta.url), { workerData });
       await once(attack, "message"); // it has begun
       const { plugMs, healthzMs, loopMs, peakMb } = await measured();
       attack.postMessage("stop");
       const [connections] = (await once(attack, "message")) as [number];
-      const row: Row = { kind: `${peer.port}: ${peer.name}`, plug_ms: Math.round(plugMs), healthz_ms: Math.round(healthzMs), loop_ms: Math.round(loopMs), more_mb: Math.max(0, Math.round(peakMb - before)), connections };
+      const row: Row = { kind: `${peer.port}: ${peer.name}`, plug_ms: Math.round(plugMs), healthz_ms: Math.round(healthzMs), loop_ms: Math.round(loopMs), more_mb: Math.max(0, Math.round(peakMb - own)), in_all_mb: Math.max(0, Math.round(peakMb - before)), connections };
       log(JSON.stringify(row));
       kinds.push(row);
     }
-    await sleep(5000);
+    await sleep(30_000);
     return { plug_alone_ms: Math.round(alone.plugMs), healthz_alone_ms: Math.round(alone.healthzMs), loop_alone_ms: Math.round(alone.loopMs), rss_before_mb: before, rss_after_mb: await rss(pid), kinds };
   } finally {
     await honest?.destroy();

@@ -351,7 +351,7 @@ export class Southbound {
       const compare = async (parts: readonly Buffer[]): Promise<readonly Flow[]> => {
         const { desired, clock } = this.options;
         const comparison = await compareDump(desired.flowsOf(chassis), parts, sameInstructions, desired.learnedTables, () => true, clock, undefined, seen);
-        return comparison!.finish(() => false).missing;
+        return comparison!.finish().missing;
       };
       return await (target === undefined ? compare([]) : target.withFlows(limits.askedDumpMs, compare));
     } finally {

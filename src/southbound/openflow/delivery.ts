@@ -5,9 +5,11 @@
 import { encodeFlowMod, OpenFlowError, type Slice } from "node-openflow";
 import type { Logger } from "pino";
 import type { Flow } from "../../compiler/desired.ts";
+import type { Clock } from "../../lib/clock.ts";
 import type { SouthboundMetrics } from "../metrics.ts";
 import type { Session } from "./channel.ts";
 import { deleteFlow, flowMeaning } from "./comparison.ts";
+import { FLOWS_A_TURN, turns, type YieldTurn } from "./turns.ts";
 
 export interface Entry {
   readonly flow: Flow;
@@ -21,6 +23,7 @@ export interface DeliveryOptions {
   readonly chassis: string;
   readonly metrics: SouthboundMetrics;
   readonly log: Logger;
+  readonly clock: Clock;
   /** False: the session has been given up meanwhile. */
   readonly current: () => boolean;
   /** The switch does not take this flow. */
@@ -66,12 +69,14 @@ export class Delivery {
   private readonly session: Session;
   private readonly options: DeliveryOptions;
   private readonly metricLabels: { readonly switch: string };
+  private readonly yieldTurn: YieldTurn;
   /** Of what is sent now: groups and removals that were refused. */
   private refusedOthers = 0;
 
   constructor(session: Session, options: DeliveryOptions) {
     this.session = session;
     this.options = options;
+    this.yieldTurn = turns(options.clock, options.current);
     this.metricLabels = { switch: options.chassis };
   }
 
@@ -89,9 +94,15 @@ export class Delivery {
   private async sendAll(foreign: readonly Buffer[], changes: Iterable<Entry>, groups: GroupMessages): Promise<void> {
     const ahead = groups.before.map(aboutGroup);
     const behind = groups.after.map(aboutGroup);
-    const removals = foreign.map(foreignRemoval);
+    const removals: Item[] = [];
     const adds: Item[] = [];
+    let n = 0;
+    for (const message of foreign) {
+      if (++n % FLOWS_A_TURN === 0) await this.yieldTurn();
+      removals.push(foreignRemoval(message));
+    }
     for (const entry of changes) {
+      if (++n % FLOWS_A_TURN === 0) await this.yieldTurn();
       if (entry.add) adds.push({ message: { buf: entry.flow.slab, off: entry.flow.off, len: entry.flow.len }, table: entry.flow.table, entry });
       else removals.push(removal(entry.flow));
     }

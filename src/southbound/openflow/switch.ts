@@ -15,6 +15,7 @@ import { roomOf, withDump, withInstalled, type Installed } from "./installed.ts"
 import { lostMeters, ItemSync, type ItemChange } from "./items.ts";
 import { countedFromNow } from "../metrics.ts";
 import { SyncGate } from "./sync-gate.ts";
+import { turns } from "./turns.ts";
 import { arrivals, planWithdrawal, type Relayout } from "./withdrawal.ts";
 import type { AuditResult, Found, Hold, Refused, Repaired, SwitchOptions, SwitchState } from "./switch-types.ts";
 
@@ -416,7 +417,7 @@ export class Switch {
   /** What the comparison found becomes pending, except what changed while it ran. */
   private takeOver(comparison: Comparison, changedSince: ReadonlySet<string>, relayout?: Relayout): Found {
     this.changedSince = undefined;
-    const { missing, changed, foreign } = comparison.finish((key) => changedSince.has(key) || this.quarantine.has(key));
+    const { missing, changed, foreign } = comparison.finish(changedSince.size + this.quarantine.size === 0 ? undefined : (key) => changedSince.has(key) || this.quarantine.has(key));
     for (const flow of missing) this.pending.set(flow.key, { flow, add: true, replaces: false });
     // Where the layout is another, what is replaced is not what the key says.
     for (const flow of changed) this.pending.set(flow.key, { flow, add: true, replaces: relayout === undefined });
@@ -428,7 +429,10 @@ export class Switch {
       else this.pending.set(wanted.key, { flow: wanted, add: true, replaces: true });
     }
     const tables = new Map<number, number>();
-    for (const table of [...missing.map((f) => f.table), ...changed.map((f) => f.table), ...foreign.map(tableOf)]) tables.set(table, (tables.get(table) ?? 0) + 1);
+    const count = (table: number): unknown => tables.set(table, (tables.get(table) ?? 0) + 1);
+    for (const { table } of missing) count(table);
+    for (const { table } of changed) count(table);
+    for (const message of foreign) count(tableOf(message));
     return { drops: comparison.drops, desired: comparison.desired, found: comparison.dumped, missing: missing.length, changed: changed.length, foreign: foreign.length, tables, flows: [...changed, ...missing].slice(0, REPAIRS_KEPT) };
   }
 
@@ -534,9 +538,12 @@ export class Switch {
     const { before, after } = batch.items;
     const flows = batch.entries.size > 0 || batch.foreign.length > 0 || batch.stale.length > 0 || before.length + after.length > 0;
     if (flows) {
-      const { chassis, metrics, effects } = this.options;
-      const delivery = new Delivery(session, { chassis, metrics, log: this.log, current: () => this.session === session, refused: (flow, error) => this.refused(flow, error) });
-      const { first, flushes, second } = planWithdrawal(effects, chassis, { foreign: batch.foreign, entries: batch.entries.values() });
+      const { chassis, metrics, effects, clock } = this.options;
+      const current = (): boolean => this.session === session;
+      const delivery = new Delivery(session, { chassis, metrics, log: this.log, clock, current, refused: (flow, error) => this.refused(flow, error) });
+      const withdrawal = await planWithdrawal(effects, chassis, { foreign: batch.foreign, entries: batch.entries.values() }, turns(clock, current));
+      if (withdrawal === undefined) return; // with its session
+      const { first, flushes, second } = withdrawal;
       await delivery.send([...batch.stale, ...first.foreign], first.entries, { before, after: second.entries.length + second.foreign.length > 0 ? [] : after });
       if (second.entries.length + second.foreign.length > 0) {
         for (const message of flushes) session.flush(message);

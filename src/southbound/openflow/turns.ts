@@ -6,6 +6,9 @@ const TURN_MS = 4;
 /** Desired flows that are looked at in one step. */
 export const FLOWS_A_STEP = 1024;
 
+/** Flows after which it is looked at whether the turn is over, where each costs little. */
+export const FLOWS_A_TURN = 64;
+
 /** Asked between the steps of the work: whether to go on. False: `current` became false while others had their turn. */
 export type YieldTurn = () => Promise<boolean>;
 

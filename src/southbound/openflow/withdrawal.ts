@@ -6,6 +6,7 @@ import { FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET, type Message } from "node-openf
 import type { Flow } from "../../compiler/desired.ts";
 import type { SwitchPacketOut } from "./channel.ts";
 import type { Entry } from "./delivery.ts";
+import { FLOWS_A_TURN, type YieldTurn } from "./turns.ts";
 
 /** A flow in a buffer: its padded ofp_match begins at `matchOff`. */
 export interface FlowBytes {
@@ -48,7 +49,9 @@ export interface Withdrawal {
 export const GOING_HI = 0xa0ff_ffff;
 export const GOING_LO = 0xffff_ffff;
 
-export function planWithdrawal(effects: FlowEffects | undefined, chassis: string, changes: { readonly foreign: readonly Buffer[]; readonly entries: Iterable<Entry> }): Withdrawal {
+/** Yields between steps. undefined: what `yieldTurn` asks became false. */
+export async function planWithdrawal(effects: FlowEffects | undefined, chassis: string, changes: { readonly foreign: readonly Buffer[]; readonly entries: Iterable<Entry> }, yieldTurn: YieldTurn): Promise<Withdrawal | undefined> {
+  let n = 0;
   const first = { foreign: [] as Buffer[], entries: [] as Entry[] };
   const second = { foreign: [] as Buffer[], entries: [] as Entry[] };
   const flushes: Message[] = [];
@@ -57,6 +60,7 @@ export function planWithdrawal(effects: FlowEffects | undefined, chassis: string
     first.entries.push({ flow: standIn(flow, key), add: true, replaces: true });
   };
   for (const entry of changes.entries) {
+    if (++n % FLOWS_A_TURN === 0 && !(await yieldTurn())) return undefined;
     const { flow } = entry;
     if (effects?.withdrawn.has(flow.table) !== true || (entry.add && !entry.replaces)) first.entries.push(entry);
     else {
@@ -65,6 +69,7 @@ export function planWithdrawal(effects: FlowEffects | undefined, chassis: string
     }
   }
   for (const message of changes.foreign) {
+    if (++n % FLOWS_A_TURN === 0 && !(await yieldTurn())) return undefined;
     const table = message[24]!;
     if (effects?.withdrawn.has(table) !== true) first.foreign.push(message);
     else {
