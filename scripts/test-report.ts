@@ -10,7 +10,7 @@ const CHECKS = 2;
 interface TestFile {
   readonly name: string;
   readonly status: string;
-  readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  readonly assertionResults: readonly { readonly status: string; readonly fullName: string; readonly failureMessages?: readonly string[] }[];
 }
 
 /** What vitest's JSON reporter wrote: files, and the tests of each. Without a report there are none. */
@@ -26,6 +26,11 @@ const failedTests = (file: TestFile): TestFile["assertionResults"] => file.asser
 const isFailed = (file: TestFile): boolean => file.status === "failed" || failedTests(file).length > 0;
 /** A file that could not be loaded, or whose hooks failed, has no failed test: it counts as one. */
 const failures = (file: TestFile): number => (isFailed(file) ? Math.max(1, failedTests(file).length) : 0);
+/** A line for each of a file's failed tests, or one for the file. */
+function tell(file: TestFile, what: string): void {
+  const lines = failedTests(file).map(({ fullName, failureMessages }) => `${fullName}: ${(failureMessages?.[0] ?? "").split("\n").filter((line) => line.trim() !== "").slice(0, 2).join(" ").slice(0, 400)}`);
+  for (const line of lines.length > 0 ? lines : [file.name]) console.log(`axion: ${what}: ${line}`);
+}
 const count = (files: readonly TestFile[], status: string): number => files.reduce((sum, file) => sum + file.assertionResults.filter((test) => test.status === status).length, 0);
 
 function summary(checksFailed: number, status: number, report: string, again?: string, statusAgain?: number): void {
@@ -36,9 +41,9 @@ function summary(checksFailed: number, status: number, report: string, again?: s
   for (const file of first) {
     const then = repeated.get(file.name);
     if (then === undefined || isFailed(then)) continue;
-    const names = failedTests(file).map((test) => test.fullName);
-    for (const name of names.length > 0 ? names : [file.name]) console.log(`axion: failed, and passed when its file was run again: ${name}`);
+    tell(file, "failed, and passed when its file was run again");
   }
+  for (const file of files.filter(isFailed)) tell(file, "failed");
   const skipped = files.flatMap((file) => file.assertionResults.filter((test) => test.status === "skipped" || test.status === "pending").map((test) => ({ name: test.fullName, why: whySkipped(file.name, test.fullName) })));
   if (skipped.length > 0) console.log(`axion: ${skipped.length} skipped:`);
   for (const why of new Set(skipped.map((test) => test.why))) {
