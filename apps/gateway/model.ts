@@ -1,5 +1,5 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, chassisTable, conflict, definePool, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, observed, setField, toEntrance, toTable, type ApiContext, type Chassis, type Entrance, type FlowAction, type LiveView, type Outputs, type ReadView, type Row, type Scope, type ServiceHost, type SharedRegister, type Sight } from "#app";
+import { chassisScope, chassisTable, conflict, definePool, defineQuestion, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, observed, setField, toEntrance, toTable, type ApiContext, type Chassis, type Entrance, type FlowAction, type LiveView, type Outputs, type PacketQuestion, type ReadView, type Row, type Scope, type ServiceHost, type SharedRegister, type Sight } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, addressTable, isOnPhysical, networkResource, networkTable, portTable, segmentTable, type Address, type KnownAt, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
@@ -281,7 +281,10 @@ export interface GatewayAddress extends Row {
   /** Chassis that have it in place of the gateway's hosts: who has the gateway asks there for the neighbours outside that these do not know. */
   readonly at?: readonly string[];
 }
-export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_address", { derived: true, open: true, indexes: { gateway: (a) => a.gateway_id, mac: (a) => a.mac } });
+export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_address", { derived: true, open: true, indexes: { gateway: (a) => a.gateway_id, mac: (a) => a.mac, ip: (a) => a.ip } });
+
+/** Id of the port that an address outside leads to, of an external network and for a packet. An app that translates, or answers for addresses, says. */
+export const portBehind = defineQuestion<(view: ReadView, networkId: string, ip: string, packet: Pick<PacketQuestion, "protocol" | "port">) => string | undefined>("port_behind");
 
 /**
  * What a router sends outside from an address of the inside leaves from the switches of `scope`, by the app's own actions, and not by the host

@@ -1,11 +1,10 @@
 // How a machine sends a packet, as one does that has its port's addresses, and the routes that it gets with them.
-import { bitsOf, contains, ethType, formatIp, ipProto, isMulticast, normalizeIp, parseCidr, parseIp, type Ask, type Explains, type Ip, type PacketCause, type PacketQuestion, type PacketStart, type ReadView } from "#app";
+import { bitsOf, contains, formatIp, isMulticast, normalizeIp, parseCidr, parseIp, type Ask, type Explains, type Ip, type PacketCause, type ReadView } from "#app";
 import { linkLocal } from "packet-codec";
 import { absent, activeAttachment, addressesOf, addressId, addressTable, chosenSegments, hasPair, isLinkLocal, isNetworkPort, isPhysical, macOfLinkLocal, macOfPair, pluggedAt, portTable, type Address, type Port } from "../l2/model.ts";
+import { firstPacket, isDhcp, UNKNOWN_MAC } from "./first-packet.ts";
 import { subnetTable, type HostRoute, type Subnet } from "./model.ts";
 import { answeredMac, ON_LINK, toldRoutes } from "./told.ts";
-
-type Matches = PacketStart["fields"];
 
 export const explains: Explains = {
   *ports(view, type, id) {
@@ -28,7 +27,7 @@ export const explains: Explains = {
     const to = target ?? onLink(view, port.network_id, address);
     const at = to === undefined ? undefined : activeAttachment(view, to.id);
     return {
-      chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: 0x1000 | place.vlan }), ...headers(port, question, way, ip, address) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id,
+      chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: 0x1000 | place.vlan }), ...firstPacket(question, { mac: port.mac_address, ip: way.source }, { mac: way.mac, ip: address }) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id,
       goal: at !== undefined ? { chassis: at.chassis, ofport: at.ofport } : to !== undefined && !isNetworkPort(to) ? "none" : way.onward !== undefined ? "outside" : "anywhere",
       ...(way.onward !== undefined && { onward: way.onward }),
     };
@@ -54,9 +53,6 @@ interface Way {
   /** Next hop on the physical network that no port has. */
   readonly onward?: string;
 }
-/** Of a machine that nobody here knows: for documentation. RFC 7042 section 2.1.2 */
-const UNKNOWN_MAC = "00:00:5e:00:53:01";
-
 interface Sending {
   readonly port: Port;
   readonly own: readonly Address[];
@@ -133,28 +129,8 @@ function macOn(view: ReadView, network: string, ip: string): string | undefined 
   return holder === undefined || pair === undefined ? ofMac(view, network, macOfLinkLocal(ip))?.mac_address : macOfPair(holder, pair);
 }
 
-/** As a first packet of its kind: of TCP one that opens the connection, of ICMP an echo request; or what answers these. */
-function headers(port: Port, question: PacketQuestion, { source, mac }: Way, ip: Ip, address: string): Matches {
-  const { protocol, port: to, sourcePort = isDhcp(question, address) ? DHCP.client : EPHEMERAL, sourceMac, ttl = 64, answers } = question;
-  const six = ip.family === 6;
-  const proto = protocol === ipProto.icmp && six ? ipProto.icmpv6 : protocol;
-  const echo = six ? { icmpv6_type: answers ? 129 : 128, icmpv6_code: 0 } : { icmpv4_type: answers ? 0 : 8, icmpv4_code: 0 };
-  const transport: Matches = proto === (six ? ipProto.icmpv6 : ipProto.icmp) ? echo
-    : proto === ipProto.tcp ? { tcp_src: sourcePort, tcp_dst: to ?? 80, tcp_flags: answers ? 0x12 : 2 }
-    : proto === ipProto.udp ? { udp_src: sourcePort, udp_dst: to ?? 0 }
-    : proto === ipProto.sctp ? { sctp_src: sourcePort, sctp_dst: to ?? 0 } : {};
-  return {
-    eth_src: sourceMac ?? port.mac_address, eth_dst: mac, eth_type: six ? ethType.ipv6 : ethType.ip, ...(six ? { ipv6_src: source, ipv6_dst: address } : { ipv4_src: source, ipv4_dst: address }),
-    ip_proto: proto, ip_ttl: ttl, ...transport,
-  };
-}
-const EPHEMERAL = 40_000;
 /** ff02::/16. */
 const LINK_GROUPS = 0xff02n;
-
-/** What a machine asks that has no address yet. RFC 2131 section 4.1 */
-const isDhcp = ({ protocol, port }: PacketQuestion, to: string): boolean => to === "255.255.255.255" && protocol === ipProto.udp && port === DHCP.server;
-const DHCP = { server: 67, client: 68 } as const;
 
 const unknown = (text: string, cure: string): PacketCause => ({ reason: "unknown_address", text, resources: [], cure: { text: cure } });
 

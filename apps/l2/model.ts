@@ -7,3 +7,4 @@ export { saidIn } from "./said.ts";
 export * from "./model/ways.ts";
 export * from "./model/errors.ts";
 export * from "./model/tags.ts";
+export * from "./model/entrance.ts";

@@ -1,7 +1,8 @@
-import type { App } from "#app";
+import { answer, type App } from "#app";
+import { portBehind } from "../gateway/model.ts";
 import { aliases, resources } from "./api.ts";
 import { derive } from "./derive.ts";
-import { explains } from "./explain.ts";
+import { behind, explains } from "./explain.ts";
 import { extend, references } from "./guards.ts";
 import { calledMeters, floatingIpActiveTable, floatingIpTable, floatingPlaceTable, natSettings, openedMeters, portForwardingTable, translatedHelperTable, translatedLimitTable } from "./model.ts";
 import { effects, rules } from "./rules.ts";
@@ -25,4 +26,5 @@ export default {
   effects,
   services: [floatingStatus],
   explains,
+  answers: [answer(portBehind, behind)],
 } satisfies App;

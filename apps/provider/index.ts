@@ -1,7 +1,8 @@
-import type { App } from "#app";
+import { answer, type App } from "#app";
+import { wireEntrance } from "../l2/model.ts";
 import { aliases, extend } from "./api.ts";
 import { patchPool, providerSettings, vlanPool, wireTable } from "./model.ts";
-import { explains } from "./explain.ts";
+import { entranceOf, explains } from "./explain.ts";
 import { problems } from "./problems.ts";
 import { derive, rules } from "./rules.ts";
 import { provider } from "./tables.ts";
@@ -19,6 +20,7 @@ export default {
   derive,
   rules,
   explains,
+  answers: [answer(wireEntrance, entranceOf)],
   problems,
   problemKinds: {
     binding_failed: { cause: "a port is plugged, or asked for, at a host to which its network does not lead", cure: "name a bridge in `axion-bridge-mappings` of the host, or the encapsulation in its `axion-encap-type`" },

@@ -6,9 +6,12 @@ import type { RegisterValue } from "./packets.ts";
 import type { Ask } from "./questions.ts";
 import type { LiveView } from "./soft-table.ts";
 
-/** A packet that a port sends. */
+/** A machine outside of the cloud, as who sends: beyond the physical network of an external network. */
+export const EXTERNAL = "external";
+
+/** A packet that a port sends, or a machine outside. */
 export interface PacketQuestion {
-  /** Id of the port. */
+  /** Id of the port, or EXTERNAL. */
   readonly from: string;
   /** Id of a port, or an address. */
   readonly to: string;

@@ -92,7 +92,7 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
   program
     .command("trace")
     .description("a packet's way over the switches and back, or why it does not arrive; exit code 1 when it does not")
-    .argument("[from]", "id or name of the port that sends")
+    .argument("[from]", "id or name of the port that sends, or external: a machine outside")
     .argument("[to]", "id or name of a port, or an address")
     .option("--protocol <protocol>", "icmp (default), tcp, udp, sctp, or a number")
     .option("--port <n>", "the receiver's, of tcp, udp and sctp")

@@ -1,7 +1,7 @@
 // Which pairs of ports a change joins or parts, and for which traffic. Candidates come from the rows that change and from why flows change, as
 // apps say which ports these are about, and which ports are around those; classes of traffic from what rules of the two tell apart. Each is
 // followed as a packet over the flows of both states: what they say differently is told. Only so many are followed.
-import type { AnyTable, App, PacketQuestion, Row, Traffic } from "#app";
+import { EXTERNAL, type AnyTable, type App, type PacketQuestion, type Row, type Traffic } from "#app";
 import type { Delta } from "../compiler/desired.ts";
 import type { Engine } from "../compiler/engine.ts";
 import type { HookGuard } from "../lib/hook-guard.ts";
@@ -11,9 +11,9 @@ import type { View } from "../model/view.ts";
 import { classesOf, Concerned } from "./traffic.ts";
 
 export interface Reach {
-  /** Id of the port that asks. */
+  /** Id of the port that asks, or "external". */
   readonly from: string;
-  /** Id of a port, or "external". */
+  /** Likewise. */
   readonly to: string;
   readonly ethertype: "IPv4" | "IPv6";
   readonly protocol: string;
@@ -77,8 +77,8 @@ interface Known {
 }
 
 interface Candidate {
-  readonly from: string;
-  /** undefined: the outside. */
+  /** undefined: the outside, of one of the two. */
+  readonly from: string | undefined;
   readonly to: string | undefined;
   readonly address: string | undefined;
   readonly family: 4 | 6;
@@ -199,7 +199,7 @@ export class ReachQuestion {
     const seen = new Set<string>();
     for (const [port, around] of this.touched) {
       for (const other of [undefined, ...around]) {
-        for (const [from, to] of other === undefined ? [[port, undefined]] as const : [[port, other], [other, port]] as const) {
+        for (const [from, to] of other === undefined ? [[port, undefined], [undefined, port]] as const : [[port, other], [other, port]] as const) {
           const pair = `${from} ${to}`;
           if (seen.has(pair)) continue;
           seen.add(pair);
@@ -216,13 +216,14 @@ export class ReachQuestion {
     }
   }
 
-  private *between(from: string, to: string | undefined, concerned: Concerned): Iterable<Candidate> {
-    const [sender, receiver] = [this.known.get(from), to === undefined ? undefined : this.known.get(to)];
-    if (sender === undefined || this.hidden.has(from) || (to !== undefined && (receiver === undefined || this.hidden.has(to)))) return;
+  private *between(from: string | undefined, to: string | undefined, concerned: Concerned): Iterable<Candidate> {
+    const ends = [from, to].filter((id) => id !== undefined);
+    if (ends.some((id) => !this.known.has(id) || this.hidden.has(id))) return;
+    const [sender, receiver] = [from, to].map((id) => (id === undefined ? undefined : this.known.get(id)));
     for (const family of FAMILIES) {
-      if (!sender.families.has(family) || (receiver !== undefined && !receiver.families.has(family))) continue;
+      if (sender?.families.has(family) === false || receiver?.families.has(family) === false) continue;
       const addresses = [undefined, ...receiver?.addresses ?? []].filter((a) => a === undefined || (a.includes(":") ? 6 : 4) === family);
-      const classes = classesOf(family, [...sender.traffic, ...receiver?.traffic ?? []]).filter((one) => concerned.has(family, one));
+      const classes = classesOf(family, [...sender?.traffic ?? [], ...receiver?.traffic ?? []]).filter((one) => concerned.has(family, one));
       for (const address of addresses) for (const { protocol, port, intervals } of classes) yield { from, to, address, family, protocol, port, intervals };
     }
   }
@@ -233,7 +234,7 @@ export class ReachQuestion {
     for (const candidate of this.candidates) {
       if (performance.now() > until) return;
       const { from, to, address, family, protocol, port } = candidate;
-      const question: PacketQuestion = { from, to: address ?? to ?? OUTSIDE[family], family, protocol, ...(port !== undefined && { port }) };
+      const question: PacketQuestion = { from: from ?? EXTERNAL, to: address ?? to ?? OUTSIDE[family], family, protocol, ...(port !== undefined && { port }) };
       yield follower.reaches(question, to).then((reached) => (candidate[as] = reached), () => undefined);
     }
   }
@@ -257,7 +258,7 @@ function shown(candidates: readonly Candidate[]): Reach[] {
   const out: Reach[] = [];
   for (const group of groups.values()) {
     const { from, to, address, family, protocol } = group[0]!;
-    const common = { from, to: to ?? "external", ethertype: family === 6 ? "IPv6" : "IPv4", protocol: NAMES.get(protocol) ?? String(protocol) } as const;
+    const common = { from: from ?? EXTERNAL, to: to ?? EXTERNAL, ethertype: family === 6 ? "IPv6" : "IPv4", protocol: NAMES.get(protocol) ?? String(protocol) } as const;
     const more = address === undefined ? {} : { address };
     const merged: [number, number][] = [];
     for (const [min, max] of group.flatMap((one) => one.intervals).sort(([a], [b]) => a - b)) {

@@ -85,9 +85,14 @@ describe("reachability of plans", { timeout: 120_000 }, () => {
     await call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: rightSubnet });
   });
 
-  test("a floating IP is one more address by which a port is reached", async () => {
+  test("a floating IP is one more address by which a port is reached, also from outside, and only as its groups allow", async () => {
     const { gained } = await call("POST", "/v2.0/floatingips", { floatingip: { floating_network_id: outside, port_id: ports[2], floating_ip_address: "203.0.113.77" } });
-    expect(gained).toEqual(expect.arrayContaining(["a > c (203.0.113.77) IPv4 icmp"]));
+    expect(gained).toEqual(expect.arrayContaining(["a > c (203.0.113.77) IPv4 icmp", "external > c (203.0.113.77) IPv4 icmp", "external > c (203.0.113.77) IPv4 tcp 80-85"]));
+    expect(gained.filter((one) => one.startsWith("external > ") && !one.startsWith("external > c (203.0.113.77) "))).toEqual([]);
+    const rule = { security_group_rule: { security_group_id: web, direction: "ingress", ethertype: "IPv4", protocol: "tcp", port_range_min: 22, port_range_max: 22, remote_ip_prefix: "198.51.100.0/24" } };
+    const opened = await call("POST", "/v2.0/security-group-rules", rule);
+    expect(opened.gained.filter((one) => one.includes("external"))).toEqual(["external > c (203.0.113.77) IPv4 tcp 22"]);
+    expect((await call("DELETE", `/v2.0/security-group-rules/${(opened.body as { security_group_rule: { id: string } }).security_group_rule.id}`)).lost.filter((one) => one.includes("external"))).toEqual(["external > c (203.0.113.77) IPv4 tcp 22"]);
   });
 
   test("an allowed address pair is one, too", async () => {

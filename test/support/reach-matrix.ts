@@ -1,5 +1,5 @@
 // Who reaches whom: every pair of ports, each traffic, followed over what is desired now. What plans say of it is judged by that.
-import { askOf } from "#app";
+import { askOf, EXTERNAL } from "#app";
 import { portTable } from "../../apps/l2/model.ts";
 import { allTables } from "../../src/boot/registry.ts";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
@@ -21,9 +21,9 @@ export async function matrix(h: Harness): Promise<ReadonlySet<string>> {
   const ports = Array.from(h.model.view.all(portTable), ({ id }) => id);
   for (const family of [4, 6] as const) {
     const able = ports.filter((id) => reacher.starts(id, family));
-    for (const from of able) {
+    for (const from of [...able, EXTERNAL]) {
       for (const to of [...able, undefined]) {
-        if (from === to) continue;
+        if (from === (to ?? EXTERNAL)) continue;
         for (const { protocol, number, port } of ASKED) {
           const question = { from, to: to ?? OUTSIDE[family], family, protocol: number === 1 && family === 6 ? 58 : number, ...(port !== undefined && { port }) };
           if (await reacher.reaches(question, to)) out.add(`${from} ${to ?? "external"} IPv${family} ${protocol === "icmp" && family === 6 ? "icmpv6" : protocol} ${port ?? "-"}`);

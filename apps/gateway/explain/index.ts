@@ -1,16 +1,11 @@
 // Why a packet does not leave by a gateway; which hosts take up what is sent by a physical network to a router, or to an address that leads to one; and what waits for the MAC of a next hop outside.
-import type { Explains, LiveView, PacketCause, PacketStop, ReadView } from "#app";
+import type { Explains, LiveView, PacketCause, PacketStop } from "#app";
 import { networkTable, portTable } from "../../l2/model.ts";
 import { routerTable } from "../../l3/model.ts";
-import { answering, gatewayAddressTable, gatewayPlanTable } from "../model.ts";
+import { gatewayAddressTable, gatewayPlanTable } from "../model.ts";
 import { HOST_IT, LEAVE_IT, nameOf, resourcesOf } from "../problems.ts";
 import { keepsIn } from "../translation.ts";
-
-const hostsOf = (view: ReadView, portId: string): readonly string[] => {
-  const plan = view.get(gatewayPlanTable, portId);
-  if (plan === undefined) return [];
-  return plan.apart === undefined ? plan.hosts : [...answering(view, plan), ...plan.hosts];
-};
+import { hostsOf, inbound } from "./inbound.ts";
 
 /** Of what leaves a router for a network outside, and comes no further. */
 function keptIn(view: LiveView, stop: PacketStop): PacketCause | undefined {
@@ -23,6 +18,7 @@ function keptIn(view: LiveView, stop: PacketStop): PacketCause | undefined {
 }
 
 export const explains: Explains = {
+  begin: inbound,
   cause(view, stop) {
     if (stop.table === "gateway_out" && stop.did === "dropped") return keptIn(view, stop);
     if (stop.table !== "gateway_unresolved") return undefined;

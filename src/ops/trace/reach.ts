@@ -1,5 +1,5 @@
 // Whether a port reaches another, and hears its answer, over what the switches should have, with every tunnel up.
-import { isCause, type PacketQuestion, type PacketStart } from "#app";
+import { EXTERNAL, isCause, type PacketQuestion, type PacketStart } from "#app";
 import { gently, spread, type Pace } from "../../lib/turns/stepwise.ts";
 import { registerOfPacket } from "../../pipeline/naming.ts";
 import { Packet } from "../../trace/index.ts";
@@ -56,6 +56,7 @@ export class Reacher {
       ...(port !== undefined && { port: Number(packet.get("tcp_src")), sourcePort: Number(packet.get("tcp_dst")) }),
     };
     const back = this.begin(answer);
+    if (question.from === EXTERNAL) return back !== undefined && this.leaves(yield* this.walk(back, answer, connections, []), answer, back);
     return back !== undefined && (yield* this.arrives(back, answer, connections, begun)) !== undefined;
   }
 

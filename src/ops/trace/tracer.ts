@@ -1,5 +1,5 @@
 // A trace: what was asked -> a packet, its way over the switches and the way back, what came of it, and why.
-import { chassisTable, isCause, type PacketCause, type PacketEntrance, type PacketQuestion, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
+import { chassisTable, EXTERNAL, isCause, type PacketCause, type PacketEntrance, type PacketQuestion, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
 import { formatInstructions, formatMatch, parseMatch } from "node-openflow";
 import { spread } from "../../lib/turns/stepwise.ts";
 import { registerOfPacket } from "../../pipeline/naming.ts";
@@ -168,7 +168,7 @@ export class Tracer {
       const { shown } = yield* this.way({ chassis, packet, question: undefined, start: undefined, request, connections, open, deadline });
       return { ...shown, answer: null };
     }
-    const what: PacketQuestion = request.names !== true ? request.what : { ...request.what, from: this.portNamed(request.what.from, "from"), to: this.portNamed(request.what.to, "to") };
+    const what: PacketQuestion = request.names !== true ? request.what : { ...request.what, from: request.what.from === EXTERNAL ? EXTERNAL : this.portNamed(request.what.from, "from"), to: this.portNamed(request.what.to, "to") };
     const begun = this.begin(what);
     if (isCause(begun)) return { ...this.stillborn(begun), answer: null };
     const packet = packetOf(begun, what);
@@ -198,8 +198,9 @@ export class Tracer {
     if (isCause(begun)) return this.stillborn(begun);
     // The connection is the asker's: its own port is where the answer has to arrive, whatever address it had on the way.
     const home = this.begin({ from: what.from, to: what.to, protocol: what.protocol });
-    const goal = isCause(home) ? begun.goal : { chassis: home.chassis, ofport: home.ofport };
-    const start = { ...begun, goal, to: what.from };
+    const outside = what.from === EXTERNAL;
+    const goal = outside ? "outside" : isCause(home) ? begun.goal : { chassis: home.chassis, ofport: home.ofport };
+    const start = { ...begun, goal, to: outside ? undefined : what.from };
     return (yield* this.way({ chassis: begun.chassis, packet: packetOf(begun, question), question, start, ...parts })).shown;
   }
 
@@ -212,7 +213,7 @@ export class Tracer {
       start ??= found;
     }
     if (start !== undefined) return start;
-    throw new BadTrace("from", `there is no port ${question.from.slice(0, 64)}`, 404);
+    throw new BadTrace("from", `there is no port ${question.from.slice(0, 64)}${question.from === EXTERNAL ? ", and nothing here leads outside" : ""}`, 404);
   }
 
   private tunnel(from: string, to: string, type: string): TunnelKnown | undefined {

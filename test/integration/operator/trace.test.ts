@@ -137,11 +137,18 @@ describe.skipIf(Lab.missing().length > 0)("a trace on real switches", () => {
       const arrives = await from(cloud.hv(1), floating.floating_ip_address as string, await macOf(ofFloating.id), "tcp,tp_src=40000,tp_dst=80,tcp_flags=syn");
       expect(arrives, JSON.stringify(arrives.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", id: f.port.id }] });
       await agreed(arrives);
+      // The same, asked in words, and back to who asked.
+      const words = await trace({ from: "external", source: "203.0.113.1", to: floating.floating_ip_address as string, protocol: "tcp", port: 80 });
+      expect(words, JSON.stringify(words.answer?.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv1", id: f.port.id }], answer: { verdict: "delivered", delivered: [{ switch: "hv1" }] } });
+      expect(words.hops.map(({ table, priority, match }) => [table, priority, match])).toEqual(arrives.hops.map(({ table, priority, match }) => [table, priority, match]));
+      await agreed(words);
+      expect(await trace({ from: "external", to: "203.0.113.250" })).toMatchObject({ verdict: "dropped", hops: [], cause: { reason: "unknown_address" } });
       const gatewayPort = ports.find((port) => port.device_id === router.id)!;
       const address = (gatewayPort.fixed_ips as { ip_address: string }[])[0]!.ip_address;
       const echo = await from(cloud.hv(2), address, gatewayPort.mac_address as string, "icmp,icmp_type=8,icmp_code=0");
       expect(echo, JSON.stringify(echo.cause)).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv2" }] });
       await agreed(echo);
+      expect(await trace({ from: "external", source: "203.0.113.1", to: address })).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv2" }], hops: echo.hops.map(({ table, priority }) => ({ table, priority })) });
     });
 
     test("IPv6, from host to host and on one", async () => {
