@@ -1,6 +1,6 @@
 // How a packet of a machine outside begins: at the host that answers for the address it is for, or for the gateway of its router.
 import { EXTERNAL, normalizeIp, parseIp, type Ask, type LiveView, type PacketCause, type PacketQuestion, type PacketStart, type ReadView } from "#app";
-import { firstPacket, UNKNOWN_MAC } from "../../ipam/first-packet.ts";
+import { firstPacket, UNKNOWN_MAC } from "../../ipam/model.ts";
 import { activeAttachment, addressesOf, addressId, addressTable, portTable, wireEntrance } from "../../l2/model.ts";
 import { routerInterfaceTable } from "../../l3/model.ts";
 import { answering, externalNetworkTable, gatewayAddressTable, gatewayPlanTable, portBehind, routerGatewayTable, type GatewayPlan } from "../model.ts";
