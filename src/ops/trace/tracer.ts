@@ -198,9 +198,8 @@ export class Tracer {
     if (isCause(begun)) return this.stillborn(begun);
     // The connection is the asker's: its own port is where the answer has to arrive, whatever address it had on the way.
     const home = this.begin({ from: what.from, to: what.to, protocol: what.protocol });
-    const outside = what.from === EXTERNAL;
-    const goal = outside ? "outside" : isCause(home) ? begun.goal : { chassis: home.chassis, ofport: home.ofport };
-    const start = { ...begun, goal, to: outside ? undefined : what.from };
+    const goal = what.from === EXTERNAL ? "outside" : isCause(home) ? begun.goal : { chassis: home.chassis, ofport: home.ofport };
+    const start = { ...begun, goal, to: what.from === EXTERNAL ? undefined : what.from };
     return (yield* this.way({ chassis: begun.chassis, packet: packetOf(begun, question), question, start, ...parts })).shown;
   }
 
