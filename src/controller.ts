@@ -37,6 +37,7 @@ import { consoleRoutes } from "./ops/console.ts";
 import { FlowDump, lineOf } from "./ops/flows/flow-dump.ts";
 import { historyRoutes } from "./ops/history.ts";
 import { clusterRoutes } from "./ops/cluster/cluster.ts";
+import { clusterMetrics } from "./ops/cluster/metrics.ts";
 import { Topology, topologyRoutes } from "./ops/topology.ts";
 import { metersOf } from "./ops/meters.ts";
 import { PastFlows } from "./ops/flows/past.ts";
@@ -147,6 +148,7 @@ export class Controller {
     await southbound.start();
     this.southbound = southbound;
     this.stops.push(() => southbound.stop());
+    clusterMetrics(metrics, cluster, () => southbound.mastered);
     // After the southbound layer: what it says of a batch is asked when it has heard of it.
     const receipts = new Receipts({
       desired: engine, committed: () => model.generation, numbers: claims,

@@ -76,6 +76,14 @@ export class Cluster {
   get term(): number {
     return this.members.term + this.mastership.term;
   }
+  /** How many controllers have their share. */
+  get serving(): number {
+    return this.members.serving.length;
+  }
+  /** Whether this one may act. */
+  get holds(): boolean {
+    return this.members.holds;
+  }
   masterOf(chassis: string): string | undefined {
     return this.mastership.masterOf(chassis);
   }

@@ -29,6 +29,7 @@ import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
 import { compareDump, type Seen } from "./openflow/comparison.ts";
 import { SyncSlots } from "./openflow/sync-slots.ts";
+import { IS_SECONDARY } from "./openflow/delivery.ts";
 import { Roles } from "./cluster/roles.ts";
 import { Zones } from "./zones.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
@@ -122,6 +123,7 @@ export class Southbound {
       guard: options.guard,
       controllerId: config.controllerId ?? options.cluster?.name ?? "axion",
       cluster: options.cluster,
+      lostLock: () => this.metrics.fenced.inc({ what: "rows" }),
       managerTarget: () => this.managerTarget,
       target: (local) => this.target(local),
       confirmed: (chassis) => this.confirmed(chassis),
@@ -162,7 +164,7 @@ export class Southbound {
     this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), clock, random, log: this.log });
     this.zones = new Zones({ model, desired, log: options.log, switchOf: (chassis) => this.byChassis.get(chassis), cluster: options.cluster });
     this.roles = options.cluster && new Roles({
-      cluster: options.cluster, clock, log: options.log,
+      cluster: options.cluster, clock, log: options.log, counted: this.metrics,
       master: (chassis, session) => this.takeOver(chassis, session),
       slave: (chassis, session) => this.standBy(chassis, session),
     });
@@ -292,7 +294,7 @@ export class Southbound {
 
   /** Of several controllers: switches of which this one is the master. */
   get mastered(): number {
-    return this.roles?.mastered ?? 0;
+    return this.roles?.mastered ?? [...this.byChassis.values()].filter((s) => s.session !== undefined).length;
   }
 
   /** Whether a switch has all that it should have; undefined: it is not connected. */
@@ -524,6 +526,7 @@ export class Southbound {
     const { clock } = this.options;
     let loggedAt = -Infinity;
     session.onError = (error) => {
+      if (error === IS_SECONDARY && this.roles?.deposed(row.id, session) === true) return;
       target.reportError(error);
       if (clock.monotonic() - loggedAt < ERROR_LOG_PAUSE_MS) return;
       loggedAt = clock.monotonic();
@@ -606,6 +609,7 @@ export class Southbound {
         onSent: (generation) => {
           for (const sent of this.senders) sent(row.id, generation);
         },
+        deposed: () => this.roles?.deposed(row.id) === true,
         onConfirmed: (chassis) => {
           const told = this.byChassis.get(chassis);
           if (told !== undefined) this.marks?.confirmed(chassis, told.confirmed, told.told);

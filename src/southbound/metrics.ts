@@ -12,6 +12,8 @@ export interface SouthboundMetrics {
   readonly announcementsDropped: Counter<"switch">;
   readonly repaired: Counter<"switch" | "kind">;
   readonly refused: Counter<"switch">;
+  readonly takeovers: Counter;
+  readonly fenced: Counter<"what">;
   readonly syncSeconds: Histogram;
 }
 
@@ -28,7 +30,12 @@ export function southboundMetrics(m: Metrics, connected: () => number, slots: ()
   m.gauge("axion_syncs_waiting", "Switches that wait to be compared", () => slots().waiting);
   const bundles = m.counter("axion_bundles_total", "Atomic bundles, by result: committed or refused", ["result"]);
   for (const result of ["committed", "refused"]) bundles.inc({ result }, 0);
+  const takeovers = m.counter("axion_cluster_takeovers_total", "Times that a switch made this controller its master");
+  takeovers.inc({}, 0);
+  const fenced = m.counter("axion_cluster_refused_total", "What switches and databases refused this controller because of another one, by what: role (a later term is known), change (of a switch that has another master) or rows (of a database whose lock another one has)", ["what"]);
+  for (const what of ["role", "change", "rows"]) fenced.inc({ what }, 0);
   return {
+    takeovers, fenced,
     flowMods: m.counter("axion_flow_mods_sent_total", "Flow-mods sent, by switch", ["switch"]),
     bundles,
     bytes: m.counter("axion_bytes_sent_total", "Bytes of the flow-mods sent"),

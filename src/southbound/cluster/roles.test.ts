@@ -2,52 +2,35 @@
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { machineClock } from "../../lib/clock.ts";
+import { Metrics } from "../../lib/metrics.ts";
 import { Connections } from "../bounds/connections.ts";
 import { Troubles } from "../bounds/troubles.ts";
 import { listenOpenFlow, type OpenFlowListener, type SwitchSession } from "../openflow/session.ts";
 import { eventually, Ovs } from "../testing/ovs.ts";
+import { numbered, World } from "../testing/world.ts";
+import { southboundMetrics } from "../metrics.ts";
 import type { ClusterPort } from "./port.ts";
 import { Roles } from "./roles.ts";
 
 const log = pino({ level: "silent" });
 
-/** A controller, as far as switches are concerned, that knows what it is told. */
-class Party implements ClusterPort {
+/** What a controller knows of the others: what it is told. */
+class Known implements ClusterPort {
   readonly name: string;
   term = 1;
   master = "a";
-  took = 0;
   private listeners = { change: new Set<() => void>(), term: new Set<() => void>() };
-  readonly roles = new Roles({ cluster: this, clock: machineClock, log, master: () => this.took++, slave: () => undefined });
-  session: SwitchSession | undefined;
-  listener!: OpenFlowListener;
+  /** What there is to find out. */
+  newest: { readonly master: string; readonly term: number } | undefined;
 
   constructor(name: string) {
     this.name = name;
-  }
-  async listen(): Promise<this> {
-    const troubles = new Troubles(log, machineClock);
-    this.listener = await listenOpenFlow({
-      host: "127.0.0.1", port: 0, maxConnections: 10, handshakeTimeoutMs: 5000, clock: machineClock, troubles,
-      connections: new Connections({ port: "OpenFlow", perAddress: 10, perPrefix: 10, total: 10, troubles }),
-      onSession: (session) => {
-        this.session = session;
-        this.roles.enter("hv1", session);
-      },
-    });
-    return this;
   }
   /** Knows from now on who is the master, in which term. */
   knows(master: string, term: number): void {
     const moved = master !== this.master;
     Object.assign(this, { master, term });
     for (const listener of moved ? this.listeners.change : this.listeners.term) listener();
-  }
-  get role(): string | undefined {
-    return this.roles.of("hv1");
-  }
-  asked(): Promise<string> {
-    return this.session!.role("nochange");
   }
   masterOf(): string {
     return this.master;
@@ -56,6 +39,7 @@ class Party implements ClusterPort {
     return this.master === this.name;
   }
   refresh(): Promise<void> {
+    if (this.newest !== undefined) this.knows(this.newest.master, this.newest.term);
     return Promise.resolve();
   }
   onChange(listener: () => void): () => void {
@@ -73,6 +57,32 @@ class Party implements ClusterPort {
   }
   onConfirmed(): () => void {
     return () => undefined;
+  }
+}
+/** A controller, as far as its role at a switch is concerned. */
+class Party extends Known {
+  took = 0;
+  readonly roles = new Roles({ cluster: this, clock: machineClock, log, counted: southboundMetrics(new Metrics(), () => 0, () => ({ active: 0, waiting: 0 })), master: () => this.took++, slave: () => undefined });
+  session: SwitchSession | undefined;
+  listener!: OpenFlowListener;
+
+  async listen(): Promise<this> {
+    const troubles = new Troubles(log, machineClock);
+    this.listener = await listenOpenFlow({
+      host: "127.0.0.1", port: 0, maxConnections: 10, handshakeTimeoutMs: 5000, clock: machineClock, troubles,
+      connections: new Connections({ port: "OpenFlow", perAddress: 10, perPrefix: 10, total: 10, troubles }),
+      onSession: (session) => {
+        this.session = session;
+        this.roles.enter("hv1", session);
+      },
+    });
+    return this;
+  }
+  get role(): string | undefined {
+    return this.roles.of("hv1");
+  }
+  asked(): Promise<string> {
+    return this.session!.role("nochange");
   }
 }
 const on = (set: Set<() => void>, listener: () => void): (() => void) => {
@@ -120,3 +130,33 @@ test("another one claimed it before the new term came: who is the master finds t
   await eventually("a has it again", async () => (await a.asked()) === "master" && a.took === took + 1);
   expect([a.role, await b.asked()]).toEqual(["master", "slave"]);
 });
+
+test("changes that a switch refuses because it has another master are no refused flows: they come when this controller is the master again", async () => {
+  const host = await Ovs.start({ "system-id": "hv1", "axion-encap-ip": "192.0.2.11" });
+  const known = new Known("a");
+  const w = await World.start({ cluster: known, want: () => ({ flows: [numbered(1)] }) });
+  const other = new Party("b");
+  try {
+    await w.adopt(host);
+    await other.listen();
+    other.term = 5;
+    await host.vsctl("--id=@c", "create", "Controller", `target="tcp:127.0.0.1:${other.listener.port}"`, "--", "add", "Bridge", "br-int", "controller", "@c");
+    await eventually("both", () => other.role === "slave" && w.info()?.role === "master");
+    other.knows("b", 6);
+    await eventually("the other one is the master", () => other.role === "master");
+    const generation = await w.desired.become(() => ({ flows: [numbered(1), numbered(2)] }));
+    await eventually("it is known to be no master", () => w.info()?.role !== "master" && w.info()?.state === "standby");
+    expect([w.southbound.quarantined("hv1"), await host.flows()]).toEqual([[], [expect.stringContaining("reg0=0x1 ")]]);
+    expect(w.log.filter(({ message }) => message === "switch refused a flow; it is set aside")).toEqual([]);
+    // It is found out that this one is the master, in the latest term; the other one gives way.
+    known.newest = { master: "a", term: 7 };
+    other.knows("a", 7);
+    await w.confirmed(generation);
+    expect((await host.flows()).length).toBe(2);
+  } finally {
+    other.roles.stop();
+    await other.listener.close();
+    await w.stop();
+    await host.stop();
+  }
+}, 60_000);

@@ -6,6 +6,7 @@
 import { OpenFlowError } from "node-openflow";
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../../lib/clock.ts";
+import type { SouthboundMetrics } from "../metrics.ts";
 import type { SwitchSession } from "../openflow/session.ts";
 import type { ClusterPort } from "./port.ts";
 
@@ -13,6 +14,7 @@ export interface RolesOptions {
   readonly cluster: ClusterPort;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly counted: Pick<SouthboundMetrics, "takeovers" | "fenced">;
   /** This controller is the master by this session from now on. */
   readonly master: (chassis: string, session: SwitchSession) => void;
   /** It is not, or not any more. */
@@ -74,6 +76,27 @@ export class Roles {
     this.byChassis.delete(chassis);
   }
 
+  /**
+   * The switch refuses this controller's changes, as it has another master: one that knows more, or less, of members and hosts. Whether it took
+   * itself for the master; then it asks anew, of what there is by then.
+   */
+  deposed(chassis: string, session?: SwitchSession): boolean {
+    const state = this.byChassis.get(chassis);
+    if (state?.role !== "master" || (session !== undefined && session !== state.session)) return false;
+    this.standBy(chassis, state);
+    this.options.counted.fenced.inc({ what: "change" });
+    const { cluster, log } = this.options;
+    log.info({ chassis, term: cluster.term }, "the switch has another master");
+    void cluster.refresh().catch((error: unknown) => log.warn({ reason: (error as Error).message }, "who the members are cannot be found out now")).then(() => this.settle(chassis));
+    return true;
+  }
+
+  /** First of all nothing is changed any more. */
+  private standBy(chassis: string, state: State): void {
+    state.role = undefined;
+    this.options.slave(chassis, state.session);
+  }
+
   stop(): void {
     this.undo();
     for (const { cancel } of this.byChassis.values()) cancel?.();
@@ -116,7 +139,7 @@ export class Roles {
 
   /** Whether the switch agreed. */
   private async step(chassis: string, state: State): Promise<boolean> {
-    const { cluster, log, master, slave } = this.options;
+    const { cluster, log, master } = this.options;
     const wanted = (): string | undefined => cluster.masterOf(chassis);
     const here = (): boolean => this.byChassis.get(chassis) === state && !state.session.closed;
     const { session } = state;
@@ -125,10 +148,8 @@ export class Roles {
     if (wanted() !== cluster.name) {
       if (state.role === "slave") return true;
       const before = state.role;
-      // First of all nothing is changed any more.
       if (before === "master") {
-        state.role = undefined;
-        slave(chassis, session);
+        this.standBy(chassis, state);
         log.info({ chassis, master: wanted() }, "another controller is the master of the switch");
       }
       if ((await session.role("slave", BigInt(cluster.term))) === "stale") return this.stale(chassis, here);
@@ -146,8 +167,8 @@ export class Roles {
         state.claimed = later ?? state.claimed;
         return true;
       }
-      state.role = undefined;
-      slave(chassis, session);
+      this.standBy(chassis, state);
+      return this.stale(chassis, here);
     }
     const { term } = cluster;
     if ((await session.role("master", BigInt(term))) === "stale") return this.stale(chassis, here);
@@ -160,14 +181,16 @@ export class Roles {
     state.role = "master";
     state.claimed = term;
     log.info({ chassis, term }, "this controller is the master of the switch");
+    this.options.counted.takeovers.inc();
     master(chassis, session);
     return true;
   }
 
-  /** Somebody asked the switch in a later term: what is known here of the members is old. */
+  /** Somebody asked the switch in a later term, or came between: what is known here of the members is old. */
   private async stale(chassis: string, here: () => boolean): Promise<false> {
     const { cluster, log } = this.options;
-    log.info({ chassis, term: cluster.term }, "the switch knows a later term than this controller");
+    this.options.counted.fenced.inc({ what: "role" });
+    log.info({ chassis, term: cluster.term }, "the switch knows a later term than this controller, or had another master");
     await cluster.refresh().catch((error: unknown) => log.warn({ reason: (error as Error).message }, "who the members are cannot be found out now"));
     if (here()) this.byChassis.get(chassis)!.again = false;
     return false;

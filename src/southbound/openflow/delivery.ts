@@ -237,6 +237,9 @@ export class Delivery {
       if (!(error instanceof OpenFlowError) || !this.options.current()) throw error;
       const ours = error.code === "OF_VALUE" && error.index !== undefined; // a message that no bundle can hold
       if (error.code !== "OF_PEER_ERROR" && !ours) throw error;
+      // Another controller is its master: that says nothing about the flows either.
+      const deposed = [error, ...refusals].find(isSecondary);
+      if (deposed !== undefined) throw deposed;
       // A bundle that failed for another reason than a message in it (out of memory, timeout) says nothing about the flows.
       if (error.errorName?.startsWith("OFPBFC_") === true && error.errorName !== "OFPBFC_MSG_FAILED" && error.index === undefined) throw error;
       metrics.bundles.inc({ result: "refused" });
@@ -254,4 +257,7 @@ const OFPGC_DELETE = 2;
 const aboutGroup = (buf: Buffer): Item => ({ message: whole(buf), table: buf.readUInt16BE(8) === OFPGC_DELETE ? BEHIND : AHEAD, entry: undefined });
 const foreignRemoval = (buf: Buffer): Item => ({ message: whole(buf), table: buf[24]!, entry: undefined });
 const TABLE_FULL = "OFPFMFC_TABLE_FULL";
+/** What a switch says to a controller that is not its master (any more). OpenFlow 1.3.5, 6.3.6 */
+export const IS_SECONDARY = "OFPBRC_IS_SECONDARY";
+export const isSecondary = (error: unknown): boolean => error instanceof OpenFlowError && error.errorName === IS_SECONDARY;
 const tooMany = ({ errorName }: OpenFlowError): boolean => errorName === "OFPBFC_MSG_TOO_MANY";

@@ -20,6 +20,8 @@ export interface SwitchOptions {
   /** Flows that may wait; more, and the switch is compared anew instead. */
   readonly pendingLimit: number;
   readonly onConfirmed: (chassis: string) => void;
+  /** It has another controller for its master, though this one took itself for that. Whether something is done about it. */
+  readonly deposed?: () => boolean;
   /** Changes up to a generation are on their way to it. */
   readonly onSent?: (generation: number) => void;
   /** Shared by all switches: who may hold a dump, and how much all dumps may have. */

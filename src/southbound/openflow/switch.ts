@@ -10,7 +10,7 @@ import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
 import type { CookieOptions, InstalledItem, MeterCounts, Session, SwitchPort } from "./channel.ts";
 import { compareDump, deleteFlow, tableOf, type Comparison } from "./comparison.ts";
-import { Delivery, type Entry } from "./delivery.ts";
+import { Delivery, isSecondary, type Entry } from "./delivery.ts";
 import { roomOf, withDump, withInstalled, type Installed } from "./installed.ts";
 import { lostMeters, ItemSync, type ItemChange } from "./items.ts";
 import { countedFromNow } from "../metrics.ts";
@@ -525,6 +525,7 @@ export class Switch {
   /** The switch comes back by itself, and is compared after a pause that grows with each failure. */
   private abort(session: Session, error: unknown, message: string): void {
     if (this.session !== session) return;
+    if (isSecondary(error) && this.options.deposed?.() === true) return;
     const retryMs = this.gate.failed();
     this.lastError = error instanceof Error ? error.message : String(error);
     this.log.error({ err: error, retry_ms: retryMs }, message);

@@ -67,6 +67,8 @@ export interface HostOptions {
   readonly marks: Pick<Marks, "holdsRows" | "markFor"> | undefined;
   /** Of several controllers: which of them writes. undefined: there is no other. */
   readonly cluster: ClusterPort | undefined;
+  /** Another controller has the lock of a database that this one wrote to. */
+  readonly lostLock?: () => void;
   /** What hosts connect to for OVSDB here; "": not known. */
   readonly managerTarget: () => string;
 }
@@ -426,6 +428,7 @@ export class Host {
   /** Whether a transaction failed because another controller writes by now. */
   private async lost(error: unknown): Promise<boolean> {
     if (!(error instanceof OvsdbError) || error.code !== "not owner") return false;
+    this.inventory.options.lostLock?.();
     this.locked = false;
     this.dirty = true;
     // What is known here of the members may be old.

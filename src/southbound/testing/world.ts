@@ -18,6 +18,7 @@ import { openMemory } from "../../store/memory.ts";
 import type { FactKeeper } from "../ovsdb/observer.ts";
 import type { FlowEffects } from "../openflow/withdrawal.ts";
 import { eventually, type Ovs } from "./ovs.ts";
+import type { ClusterPort } from "../cluster/port.ts";
 
 /** A flow as the compiler makes it: bytes of a flow-mod. */
 export function flow(mod: Omit<FlowMod, "command">): Flow {
@@ -167,6 +168,8 @@ export interface WorldOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly effects?: FlowEffects;
+  /** It is one of several controllers. */
+  readonly cluster?: ClusterPort;
   readonly facts?: FactKeeper;
   readonly onPacketIn?: (packet: SwitchPacketIn) => readonly PacketOut[];
   /** Whether switches that would lose much are held. */
@@ -210,6 +213,7 @@ export class World {
       clock: options.clock ?? machineClock,
       random: options.random ?? machineRandom,
       effects: options.effects,
+      cluster: options.cluster,
       facts: options.facts,
       lineage,
       resourcesOf: (flow) => [{ type: "port", id: `of table ${flow.table}` }],

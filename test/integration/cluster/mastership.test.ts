@@ -2,13 +2,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { haveEtcd } from "etcd-v3-client/testing";
 import { startController, type Controller } from "../../../lab/controller.ts";
-import { until } from "../../../lab/exec.ts";
-import { Lab } from "../../../lab/lab.ts";
+import { alive, until } from "../../../lab/exec.ts";
+import { Lab, type LabNode } from "../../../lab/lab.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import type { PingRunStats } from "../../../lab/guest.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { actorFor, keyOfChassis } from "../../../src/cluster/mastership.ts";
-import { metricOf, UNLIMITED } from "../../support/process.ts";
+import { SimulatedHosts, type SimulatedState } from "../../../lab/simulated/simulated.ts";
+import { metricOf, nightly, UNLIMITED } from "../../support/process.ts";
 
 interface SwitchShown {
   readonly id: string;
@@ -28,6 +29,9 @@ interface Made {
   readonly fixed_ips: readonly { readonly ip_address: string }[];
 }
 
+/** Beside the two that are real. */
+const SIMULATED = nightly ? 1000 : 30;
+
 const ADMIN = { "x-project-id": "p1", "x-roles": "admin" };
 /** A name for which the hosts are shared with `a`. */
 const nameBeside = (a: string): string => {
@@ -41,6 +45,7 @@ let lab: Lab;
 let a: Controller;
 let b: Controller;
 let hosts: Hypervisor[];
+let start: (name: string, at: LabNode) => Promise<Controller>;
 let network: Made;
 let subnet: Made;
 const vms: { vm: Vm; ip: string; id: string }[] = [];
@@ -91,7 +96,7 @@ describe.skipIf(!haveEtcd)("two controllers, one etcd", () => {
     const running = lab.node.spawn(["etcd", "--name", "m0", "--data-dir", `${lab.dir}/etcd`, "--listen-client-urls", etcd, "--advertise-client-urls", etcd, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `m0=${peer}`], { logFile: `${lab.dir}/etcd.log` });
     await running.waitFor(/ready to serve client requests|serving insecure client requests/, 20_000);
     const node = await lab.addNode("second");
-    const start = (name: string, at: typeof node): Promise<Controller> =>
+    start = (name, at) =>
       startController(lab, { name, node: at, env: UNLIMITED, readyTimeoutMs: 60_000, flags: ["--store", `etcd://${lab.node.ip}:2379`, "--name", name, "--advertise", at.ip, "--audit-interval", "1"] });
     [a, b, ...hosts] = await Promise.all([start("a", lab.node), start(nameBeside("a"), node), lab.addHypervisor({ name: "hv1" }), lab.addHypervisor({ name: "hv2" })]);
     // The operator names one of them; that one tells the hosts of the other.
@@ -175,4 +180,66 @@ describe.skipIf(!haveEtcd)("two controllers, one etcd", () => {
     expect(kinds).not.toContain("member_gone");
     whole(await ping.stop());
   }, 60_000);
+
+  test("many simulated hosts beside over three controllers: each has its share; when one is killed the others have all of its, with no flow-mod and no packet lost", async () => {
+    if (!(await alive(a.pid))) await a.start();
+    const c = await start("c", await lab.addNode("third"));
+    const controllers = [a, b, c];
+    const all = hosts.length + SIMULATED;
+    network ??= await create(a, "network", { name: "n" });
+    subnet ??= await create(a, "subnet", { network_id: network.id, ip_version: 4, cidr: "10.0.0.0/24" });
+    for (const hv of vms.length === 0 ? hosts : []) await plug(a, hv);
+    // Networks of ten hosts, a port at each.
+    const ports: string[] = [];
+    for (let n = 0; n * 10 < SIMULATED; n++) {
+      const { id } = await create(a, "network", { name: `s${n}` });
+      await create(a, "subnet", { network_id: id, ip_version: 4, cidr: "10.9.0.0/24" });
+      const answer = await a.api<{ ports: Made[] }>("POST", "/v2.0/ports", { ports: Array.from({ length: 10 }, () => ({ network_id: id })) }, ADMIN);
+      ports.push(...answer.body.ports.map((port) => port.id));
+    }
+    const simulated = await SimulatedHosts.start(lab, { hosts: Array.from({ length: SIMULATED }, (_, n) => ({ id: `sim${n}`, ports: [ports[n]!] })), managers: [a.manager], controllers: controllers.map(({ node }) => node) });
+    try {
+      let states: SimulatedState[] = [];
+      let last: SwitchShown[] = [];
+      const began = Date.now();
+      /** Every switch has a master among these, which says so, with all of its flows. */
+      const settled = async (among: Controller[]): Promise<boolean> => {
+        states = await simulated.state();
+        if (states.length < SIMULATED || states.some(({ master, controllers: n }) => !among.some(({ node }) => node.ip === master) || n < among.length)) return false;
+        const shown = await Promise.all(among.map((of) => switches(of)));
+        last = shown.flat();
+        return shown.every((list) => list.length === all) && last.filter((s) => s.role === "master" && s.state === "connected" && s.flows.desired > 0 && s.flows.installed === s.flows.desired).length === all;
+      };
+      const masters = (of: Controller): SimulatedState[] => states.filter(({ master }) => master === of.node.ip);
+      const why = (error: unknown): never => {
+        const mine = last.filter((s) => s.role === "master");
+        throw new Error(`${(error as Error).message}: ${states.length} hosts, ${states.filter(({ master }) => master === null).length} without a master, ${mine.length} mastered, ${JSON.stringify(mine.filter((s) => s.flows.installed !== s.flows.desired).slice(0, 2))}\n${controllers.map((of) => of.lines.slice(-5).join("\n")).join("\n--\n")}`);
+      };
+      await until("a master of every host", () => settled(controllers), { timeoutMs: 300_000, intervalMs: 500 }).catch(why);
+      console.log(`${SIMULATED} hosts over three after ${Date.now() - began} ms: ${controllers.map((of) => masters(of).length).join()}`);
+      for (const of of controllers) expect(Math.abs(last.filter((s) => s.role === "master" && s.master === of.name).length - all / 3)).toBeLessThanOrEqual(Math.max(1, all / 30));
+
+      const ping = vms[0]!.vm.pingStart(vms[1]!.ip, { intervalMs: 10 });
+      await until("answers", () => ping.received > 20);
+      const flowMods = async (): Promise<number> => (await Promise.all([b, c].map((of) => metric(of, "axion_flow_mods_sent_total")))).reduce((sum, n) => sum + n, 0);
+      // What followed from hosts that came has come to its end.
+      const received = async (): Promise<number> => (states = await simulated.state()).reduce((sum, s) => sum + s.flowMods, 0);
+      let got = -1;
+      await until("flows that stay as they are", async () => got === (got = await received()), { timeoutMs: 30_000, intervalMs: 1000 });
+      const [before, sent] = [await dumps(), await flowMods()];
+      const lost = masters(a).map(({ id }) => id);
+      const killed = Date.now();
+      await a.kill9();
+      await until("a new master of every host", () => settled([b, c]), { timeoutMs: 120_000, intervalMs: 200 }).catch(why);
+      const waited = states.filter(({ id }) => lost.includes(id)).map(({ since }) => since - killed).sort((x, y) => x - y);
+      console.log(`${lost.length} hosts lost their master: the first has another after ${waited[0]} ms, half of them after ${waited[waited.length >> 1]} ms, the last after ${waited.at(-1)} ms; all compared after ${Date.now() - killed} ms`);
+      expect(lost.length).toBeGreaterThan(0);
+      expect([await flowMods() - sent, (await received()) - got]).toEqual([0, 0]);
+      expect(await dumps()).toEqual(before);
+      whole(await ping.stop());
+      for (const of of [b, c]) expect(Math.abs(last.filter((s) => s.role === "master" && s.master === of.name).length - all / 2)).toBeLessThanOrEqual(Math.max(1, all / 20));
+    } finally {
+      await simulated.stop();
+    }
+  }, nightly ? 600_000 : 120_000);
 });
