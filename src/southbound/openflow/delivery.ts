@@ -8,6 +8,7 @@ import type { Flow } from "../../compiler/desired.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { SouthboundMetrics } from "../metrics.ts";
 import type { Session } from "./channel.ts";
+import { IS_SECONDARY } from "./session.ts";
 import { deleteFlow, flowMeaning } from "./comparison.ts";
 import { FLOWS_A_TURN, turns, type YieldTurn } from "./turns.ts";
 
@@ -257,7 +258,5 @@ const OFPGC_DELETE = 2;
 const aboutGroup = (buf: Buffer): Item => ({ message: whole(buf), table: buf.readUInt16BE(8) === OFPGC_DELETE ? BEHIND : AHEAD, entry: undefined });
 const foreignRemoval = (buf: Buffer): Item => ({ message: whole(buf), table: buf[24]!, entry: undefined });
 const TABLE_FULL = "OFPFMFC_TABLE_FULL";
-/** What a switch says to a controller that is not its master (any more). OpenFlow 1.3.5, 6.3.6 */
-export const IS_SECONDARY = "OFPBRC_IS_SECONDARY";
 export const isSecondary = (error: unknown): boolean => error instanceof OpenFlowError && error.errorName === IS_SECONDARY;
 const tooMany = ({ errorName }: OpenFlowError): boolean => errorName === "OFPBFC_MSG_TOO_MANY";

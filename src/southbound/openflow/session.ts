@@ -51,6 +51,8 @@ const COUNT_TIMEOUT_MS = 2000;
 const CLOSED = 1;
 const NO_FWD = 32;
 const LINK_DOWN = 1;
+/** What a switch says to a controller that is not its master (any more). OpenFlow 1.3.5, 6.3.6 */
+export const IS_SECONDARY = "OFPBRC_IS_SECONDARY";
 const ALL_BITS = 0xffff_ffff_ffff_ffffn;
 
 export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<OpenFlowListener> {
