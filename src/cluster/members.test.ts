@@ -1,6 +1,6 @@
 // Members on a real etcd: who is there, who is master, what a freeze, a kill and a second of the same name come to.
 import { setTimeout as sleep } from "node:timers/promises";
-import { EtcdClient } from "etcd-v3-client";
+import { EtcdClient, EtcdError } from "etcd-v3-client";
 import { EtcdServer, haveEtcd } from "etcd-v3-client/testing";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -16,8 +16,20 @@ let server: EtcdServer;
 let ids = 0;
 const open: Members[] = [];
 
-async function member(name: string, clock: Clock = machineClock): Promise<Members> {
-  const joined = await Members.join({ client: new EtcdClient({ endpoints: server.endpoints }), keys, name, says: { id: `start-${ids++}`, version: "1", since: new Date().toISOString() }, log, clock });
+/** Of which some puts fail, or are late, as on a network that loses them. */
+class Lossy extends EtcdClient {
+  /** What becomes of the next puts. */
+  readonly fates: ("lost" | "late")[] = [];
+  override async put(...[request, options]: Parameters<EtcdClient["put"]>): ReturnType<EtcdClient["put"]> {
+    const fate = this.fates.shift();
+    if (fate === "lost") throw new EtcdError("UNAVAILABLE", "lost");
+    if (fate === "late") await sleep(300);
+    return super.put(request, options);
+  }
+}
+
+async function member(name: string, clock: Clock = machineClock, client = new EtcdClient({ endpoints: server.endpoints })): Promise<Members> {
+  const joined = await Members.join({ client, keys, name, says: { id: `start-${ids++}`, version: "1", since: new Date().toISOString() }, log, clock });
   open.push(joined);
   return joined;
 }
@@ -98,6 +110,23 @@ describe.skipIf(!haveEtcd)("members of a cluster", () => {
     await b.say({ state: "leaving" });
     await eventually("one serves", () => all([a, b], ["a"]));
     expect([...a.gone.keys()]).toEqual([]);
+  }, 60_000);
+
+  test("what etcd did not take of what a member says is written with the next renewal, and what it said before does not come after", async () => {
+    const a = await serving("a");
+    const client = new Lossy({ endpoints: server.endpoints });
+    const b = await member("b", machineClock, client);
+    client.fates.push("lost", "lost");
+    const heard: (string | undefined)[] = [];
+    a.onPublished("topic", (_, text) => heard.push(text));
+    await expect(b.say({ state: "serving" })).rejects.toThrow("lost");
+    await expect(b.publish("topic", "one")).rejects.toThrow("lost");
+    await eventually("it serves, and says so", () => all([a, b], ["a", "b"]) && heard.at(-1) === "one");
+    client.fates.push("late");
+    await Promise.all([b.say({ api: "192.0.2.2:9696" }), b.say({ state: "leaving", api: "192.0.2.3:9696" })]);
+    await eventually("the last that it said", () => a.all[1]?.state === "leaving");
+    await sleep(500);
+    expect(a.all[1]).toMatchObject({ state: "leaving", api: "192.0.2.3:9696" });
   }, 60_000);
 
   test("a second one of a name is refused, by its name; after the first has gone it comes in", async () => {

@@ -69,13 +69,16 @@ export class Members {
   private readonly listeners = new Set<() => void>();
   private readonly topics = new Map<string, (name: string, text: string | undefined) => void>();
   private readonly published = new Map<string, string>();
+  /** What etcd has not taken yet, by key; and what is on its way there. */
+  private readonly unwritten = new Map<string, string>();
+  private readonly putting = new Map<string, Promise<void>>();
   /** What others publish, by topic and name. */
   private readonly heard = new Map<string, Map<string, string>>();
   private held = false;
   private stopped = false;
   /** Why it has no lease, or does not hear of others; undefined: all is well. */
   trouble: string | undefined;
-  /** Members that went without saying that they would, since when: RFC 3339. */
+  /** Members that went without saying that they would, since when: RFC 3339. The last 64. */
   readonly gone = new Map<string, { readonly since: string; readonly said: MemberSays }>();
 
   private constructor(options: MembersOptions) {
@@ -131,13 +134,13 @@ export class Members {
     for (const [name, text] of this.heard.get(topic) ?? []) listener(name, text);
   }
 
-  /** Says something else of itself. What cannot be written now is with the next lease. */
+  /** Says something else of itself. @throws EtcdError; it is written again with the next renewal */
   async say(change: Partial<Omit<MemberSays, "id">>): Promise<void> {
     this.says = { ...this.says, ...change };
     await this.put(this.key, JSON.stringify(this.says));
   }
 
-  /** The latest alone counts. @throws EtcdError; it is written again with the next lease */
+  /** The latest alone counts. @throws EtcdError; it is written again with the next renewal */
   async publish(topic: string, text: string): Promise<void> {
     this.published.set(topic, text);
     await this.put(this.options.keys.of(topic, this.name), text);
@@ -162,11 +165,30 @@ export class Members {
     this.options.client.close();
   }
 
-  private async put(key: string, text: string): Promise<void> {
-    const { lease } = this;
-    if (lease === undefined || this.stopped) return;
-    // Its own key is the proof that the lease is: a put under one that is no more is refused.
-    await this.options.client.put({ key, value: text, lease: lease.id }, { timeoutMs: CALL_MS, again: true });
+  /** One after the other for each key: what was said before does not come after what is said now. */
+  private put(key: string, text: string): Promise<void> {
+    this.unwritten.set(key, text);
+    let writing = this.putting.get(key);
+    if (writing === undefined) this.putting.set(key, (writing = this.write(key).finally(() => this.putting.delete(key))));
+    return writing;
+  }
+
+  private async write(key: string): Promise<void> {
+    for (let text = this.unwritten.get(key); text !== undefined; text = this.unwritten.get(key)) {
+      const { lease } = this;
+      if (lease === undefined || this.stopped) return;
+      // Its own key is the proof that the lease is: a put under one that is no more is refused.
+      await this.options.client.put({ key, value: text, lease: lease.id }, { timeoutMs: CALL_MS, again: true });
+      if (this.unwritten.get(key) === text) this.unwritten.delete(key);
+    }
+  }
+
+  /** What etcd did not take, or took in another order, is written again. */
+  private writeAgain(): void {
+    const own = this.known.get(this.name);
+    const { state, ovsdb, api, ops } = this.says;
+    if (own !== undefined && (own.state !== state || own.ovsdb !== ovsdb || own.api !== api || own.ops !== ops)) this.unwritten.set(this.key, JSON.stringify(this.says));
+    for (const [key, text] of this.unwritten) this.put(key, text).catch((error: unknown) => this.options.log.debug({ reason: (error as Error).message }, "what this controller says could not be written"));
   }
 
   // --- coming in ----------------------------------------------------------------------------------------------------
@@ -190,9 +212,10 @@ export class Members {
       // Left of a request whose answer did not come: its lease is this one's.
       const lease = mine === undefined ? await client.leaseGrant(leaseS) : { id: mine.lease, ttlS: await client.leaseKeepAlive(mine.lease) };
       if (lease.ttlS === 0) continue;
+      const says = JSON.stringify(this.says);
       const { succeeded, responses, header } = await client.txn({
         compare: [{ key: this.key, target: compareTarget.create, result: compareResult.equal, create_revision: mine?.create_revision ?? 0 }],
-        success: [{ request_put: { key: this.key, value: JSON.stringify(this.says), lease: lease.id } }, { request_range: { key: keys.all.key, range_end: keys.all.rangeEnd } }],
+        success: [{ request_put: { key: this.key, value: says, lease: lease.id } }, { request_range: { key: keys.all.key, range_end: keys.all.rangeEnd } }],
       }, { timeoutMs: CALL_MS });
       if (!succeeded) {
         if (mine === undefined) await client.leaseRevoke(lease.id).catch(() => undefined);
@@ -204,7 +227,9 @@ export class Members {
       const revision = header?.revision ?? 0;
       this.take(responses[1]?.response_range?.kvs ?? [], revision);
       if (this.watch === undefined) this.follow(revision + 1);
-      for (const [topic, text] of this.published) await this.put(keys.of(topic, name), text);
+      if (this.unwritten.get(this.key) === says) this.unwritten.delete(this.key);
+      for (const [topic, text] of this.published) this.unwritten.set(keys.of(topic, name), text);
+      this.writeAgain();
       return;
     }
   }
@@ -237,6 +262,7 @@ export class Members {
         if (left > 0 && this.known.get(this.name)?.id === this.says.id) {
           if (this.trouble !== undefined) log.info("etcd is there again");
           this.trouble = undefined;
+          this.writeAgain();
           return;
         }
         log.warn({ lease: left > 0 ? "there" : "gone" }, "this controller's place among the members is gone; it comes in again");
@@ -328,7 +354,9 @@ export class Members {
       const now = known.get(name);
       if (now?.id === said.id) continue;
       if (name !== this.name) log.info({ member: name, left: said.state === "leaving" }, "a controller went");
-      if (now === undefined && said.state !== "leaving" && name !== this.name) this.gone.set(name, { since: new Date(clock.now()).toISOString(), said });
+      if (now !== undefined || said.state === "leaving" || name === this.name) continue;
+      this.gone.set(name, { since: new Date(clock.now()).toISOString(), said });
+      if (this.gone.size > MOST) this.gone.delete(this.gone.keys().next().value!);
     }
     for (const [name, { id, state, joined }] of known) {
       this.gone.delete(name);
