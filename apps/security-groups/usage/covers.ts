@@ -29,14 +29,14 @@ function spanOf<R extends Said>(rule: R): Span<R> {
 const bitsOf = (ethertype: Said["ethertype"]): number => (ethertype === "IPv4" ? 32 : 128);
 const prefixKey = (family: number, address: bigint, length: number, bits: number): string => `${family}/${length === 0 ? 0n : address >> BigInt(bits - length)}/${length}`;
 
-/** What of the other side covers what a rule says of it: the same, and all that is wider. */
-function* remotesAbove(rule: Said): Iterable<string> {
+/** What of the other side covers what a rule says of it: the same, and all that is wider. `lengths`: of prefixes that there are. */
+function* remotesAbove(rule: Said, lengths: Iterable<number>): Iterable<string> {
   yield ANY;
   const remote = remoteOf(rule);
   if (remote !== undefined) yield `set ${remote}`;
   if (rule.remote_ip_prefix === null) return;
   const { family, address, prefix } = parseCidr(rule.remote_ip_prefix)!;
-  for (let length = 1; length <= prefix; length++) yield prefixKey(family, address, length, bitsOf(rule.ethertype));
+  for (const length of lengths) if (length <= prefix) yield prefixKey(family, address, length, bitsOf(rule.ethertype));
 }
 function remoteKey(rule: Said): string {
   const remote = remoteOf(rule);
@@ -50,10 +50,14 @@ const keyOf = (rule: Said, remote: string, protocol: number | undefined): string
 export class Covers<R extends Said> {
   /** By all but ports: in the order of where they begin, and of equal ones the longest first; each with the one before it, or itself, that reaches furthest. */
   private readonly spans = new Map<string, (Span<R> & { furthest: Span<R> })[]>();
+  /** Lengths of prefixes that rules of a family name, but 0. */
+  private readonly lengths = { IPv4: new Set<number>(), IPv6: new Set<number>() };
 
   constructor(rules: Iterable<R>) {
     const lists = new Map<string, Span<R>[]>();
     for (const rule of rules) {
+      const length = rule.remote_ip_prefix === null ? 0 : parseCidr(rule.remote_ip_prefix)!.prefix;
+      if (length > 0) this.lengths[rule.ethertype].add(length);
       const key = keyOf(rule, remoteKey(rule), protocolNumber(rule.protocol, rule.ethertype));
       const list = lists.get(key);
       if (list === undefined) lists.set(key, [spanOf(rule)]);
@@ -74,7 +78,7 @@ export class Covers<R extends Said> {
     const own = spanOf(rule);
     const number = protocolNumber(rule.protocol, rule.ethertype);
     const ownKey = keyOf(rule, remoteKey(rule), number);
-    for (const remote of remotesAbove(rule)) {
+    for (const remote of remotesAbove(rule, this.lengths[rule.ethertype])) {
       for (const protocol of number === undefined ? [undefined] : [undefined, number]) {
         const key = keyOf(rule, remote, protocol);
         const found = this.reaching(key, own, key === ownKey ? rule.id : undefined);

@@ -15,39 +15,43 @@ export const shadowTable = defineSoftTable<Shadow>()("sg_rule_shadow", { ttlS: I
 
 /** Sets of groups with a group that are looked at; of one that is in more, rules are covered within the group or not at all. */
 const POLICIES = 256;
-/** Rules that one look goes through. */
-const RULES_AT_ONCE = 20_000;
+/** Rules that one turn goes through, and seconds between two while there are more. */
+export const RULES_A_TURN = 200;
+const TURN_S = 0.02;
 const LOOK_S = 1;
 
 const rulesOf = (view: ReadView, policy: Readonly<Policy>): SecurityGroupRule[] => policy.groups.flatMap((group) => view.by(ruleTable, "group", group));
 
-/** Of the rules of a group those that others cover; and how many rules were looked at for it. */
-export function shadowsOf(view: ReadView, group: string): { readonly shadows: Map<string, readonly string[]>; readonly looked: number } {
+/** Of the rules of a group those that others cover. In steps: yields how many rules it went through. What changes meanwhile has it begin anew. */
+export function* shadowsOf(view: ReadView, group: string): Generator<number, Map<string, readonly string[]>> {
   const own = view.by(ruleTable, "group", group);
   const shadows = new Map<string, readonly string[]>();
-  let left: { readonly rule: SecurityGroupRule; readonly by: Set<string> }[] = [];
-  const within = new Covers(own);
-  for (const rule of own) {
-    const by = within.of(rule);
-    if (by === undefined) left.push({ rule, by: new Set() });
-    else shadows.set(rule.id, [by.id]);
-  }
-  let looked = own.length;
+  let left = own.map((rule) => ({ rule, by: new Set<string>() }));
+  const covered = function* (covers: Covers<SecurityGroupRule>): Generator<number, typeof left> {
+    const kept: typeof left = [];
+    for (const [n, one] of left.entries()) {
+      if (n % RULES_A_TURN === RULES_A_TURN - 1) yield RULES_A_TURN;
+      const found = covers.of(one.rule);
+      if (found === undefined) continue;
+      one.by.add(found.id);
+      kept.push(one);
+    }
+    yield left.length % RULES_A_TURN;
+    return kept;
+  };
+  for (const { rule, by } of yield* covered(new Covers(own))) shadows.set(rule.id, [...by]);
+  left = left.filter(({ rule }) => !shadows.has(rule.id));
   const policies = view.by(policyTable, "group", group);
-  if (policies.length === 0 || policies.length > POLICIES) return { shadows, looked };
+  if (policies.length === 0 || policies.length > POLICIES) return shadows;
   for (const policy of policies) {
     if (left.length === 0) break;
     const all = rulesOf(view, policy);
-    looked += all.length;
     const covers = new Covers(all);
-    left = left.filter(({ rule, by }) => {
-      const found = covers.of(rule);
-      if (found !== undefined) by.add(found.id);
-      return found !== undefined;
-    });
+    yield all.length;
+    left = yield* covered(covers);
   }
   for (const { rule, by } of left) shadows.set(rule.id, [...by].sort());
-  return { shadows, looked };
+  return shadows;
 }
 
 class Shadows {
@@ -55,6 +59,8 @@ class Shadows {
   /** Groups that are to be looked at. */
   private readonly waiting = new Set<string>();
   private set = false;
+  /** The group that is being looked at. */
+  private looking: { readonly group: string; readonly steps: ReturnType<typeof shadowsOf> } | undefined;
   /** By group, the rules that facts are of. */
   private readonly found = new Map<string, Set<string>>();
 
@@ -62,24 +68,27 @@ class Shadows {
     this.host = host;
     for (const { id } of host.view.all(groupTable)) this.waiting.add(id);
     host.onCommit([ruleTable, policyTable], (changes) => {
+      const changed = new Set<string>();
       for (const { table, before, after } of changes) {
         for (const row of [before, after]) {
           if (row === undefined) continue;
-          for (const group of table.name === policyTable.name ? (row as Policy).groups : this.around((row as SecurityGroupRule).security_group_id)) this.waiting.add(group);
+          if (table.name === ruleTable.name) changed.add((row as SecurityGroupRule).security_group_id);
+          else for (const group of (row as Policy).groups) this.waiting.add(group);
         }
       }
+      for (const group of changed) for (const other of this.around(group)) this.waiting.add(other);
       this.soon();
     });
     this.soon();
   }
 
-  private soon(): void {
-    if (this.set || this.waiting.size === 0) return;
+  private soon(seconds = LOOK_S): void {
+    if (this.set || (this.waiting.size === 0 && this.looking === undefined)) return;
     this.set = true;
-    this.host.after(LOOK_S, () => {
+    this.host.after(seconds, () => {
       this.set = false;
       this.look();
-      this.soon();
+      this.soon(TURN_S);
     });
   }
 
@@ -90,13 +99,21 @@ class Shadows {
   }
 
   private look(): void {
-    let room = RULES_AT_ONCE;
-    for (const group of this.waiting) {
-      if (room <= 0) break;
-      this.waiting.delete(group);
-      const { shadows, looked } = shadowsOf(this.host.view, group);
-      room -= 1 + looked;
-      this.tell(group, shadows);
+    for (let room = RULES_A_TURN; room > 0; ) {
+      if (this.looking === undefined || this.waiting.has(this.looking.group)) {
+        const [group] = this.waiting;
+        if (group === undefined) return;
+        this.looking = { group, steps: shadowsOf(this.host.view, group) };
+        this.waiting.delete(group);
+      }
+      const { group, steps } = this.looking;
+      const step = steps.next();
+      if (step.done !== true) room -= step.value;
+      else {
+        this.looking = undefined;
+        room--;
+        this.tell(group, step.value);
+      }
     }
   }
 

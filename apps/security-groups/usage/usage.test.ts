@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { flowCountReply } from "../../../test/support/flow-counts.ts";
 import { appsFolder, Harness } from "../../../test/support/harness.ts";
 import { remoteUseId } from "../model.ts";
+import { RULES_A_TURN, shadowsOf } from "./shadows.ts";
 import { opsLists, problems } from "./shown.ts";
 
 let h: Harness;
@@ -134,6 +135,27 @@ test("rules that others say too: in a group, by groups that every port has; one 
   await h.settled();
   await h.clock.run(3000);
   expect(one(narrow).shadowed_by).toEqual([]);
+});
+
+test("a group that ports have with others in many ways is looked at in steps of few rules", async () => {
+  const wide = await group();
+  await tcp(wide, 80, 80, { ethertype: "IPv6" });
+  const groups = [await group(), await group(), await group(), await group(), await group()];
+  for (const [n, of] of groups.entries()) {
+    const rules = Array.from({ length: 16 }, (_, i) => ({ security_group_id: of, direction: "ingress", ethertype: "IPv6", protocol: "tcp", port_range_min: 80, port_range_max: 80, remote_ip_prefix: `2001:db8:${n}:${i}::/${64 + i}` }));
+    expect((await h.call("POST", "/v2.0/security-group-rules", { security_group_rules: rules }, p)).status).toBe(201);
+  }
+  const [first, ...others] = groups as [string, ...string[]];
+  for (let n = 0; n < 2 ** others.length; n++) await port(wide, first, ...others.filter((_, i) => (n & (1 << i)) !== 0));
+  const steps: number[] = [];
+  const looking = shadowsOf(h.view, first);
+  let step = looking.next();
+  for (; step.done !== true; step = looking.next()) steps.push(step.value);
+  expect(step.value.size).toBe(16);
+  expect(steps.reduce((a, b) => a + b)).toBeGreaterThan(1000);
+  expect(Math.max(...steps)).toBeLessThanOrEqual(RULES_A_TURN);
+  await h.clock.run(10_000);
+  expect(groups.map((of) => shown({ shadowed: "true", group: of }).length)).toEqual(groups.map(() => 16));
 });
 
 test("rules with one remote group count together, and so are used or not", async () => {
