@@ -4,6 +4,8 @@ import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Random } from "../lib/random.ts";
+import { Keys } from "../store/etcd/keys.ts";
+import { Remote } from "../store/etcd/remote.ts";
 import { parseEtcdUrl } from "../store/etcd/url.ts";
 import type { EtcdAccess } from "../store/open.ts";
 import { Confirmations, type ConfirmationsOptions } from "./confirmations.ts";
@@ -37,6 +39,7 @@ export interface ClusterShown {
 const GATHER_MS = 1000;
 /** How long it is waited for that others take what a leaving controller has. */
 const DRAIN_MS = 1000;
+const HEAD_MS = 1000;
 const POLL_MS = 20;
 
 export class Cluster {
@@ -44,6 +47,7 @@ export class Cluster {
   private readonly members: Members;
   private readonly mastership: Mastership;
   private readonly options: ClusterOptions;
+  private readonly store: Remote;
   private confirmations: Confirmations | undefined;
   private known: { readonly hosts: () => readonly string[]; readonly generation: () => number } | undefined;
   private gathering: Cancel | undefined;
@@ -53,8 +57,9 @@ export class Cluster {
   /** Since when there is no lease. */
   private lapsedAt: Date | undefined;
 
-  private constructor(options: ClusterOptions, members: Members) {
+  private constructor(options: ClusterOptions, members: Members, store: Remote) {
     this.options = options;
+    this.store = store;
     this.name = options.name;
     this.members = members;
     this.mastership = new Mastership(members);
@@ -69,7 +74,7 @@ export class Cluster {
     const { endpoints, tls, prefix } = parseEtcdUrl(url);
     const client = new EtcdClient({ endpoints, tls: tls ? (etcd?.tls ?? {}) : undefined, user: etcd?.user });
     const says = { id: random.uuid(), version, since: new Date(clock.now()).toISOString() };
-    return new Cluster(options, await Members.join({ client, keys: new ClusterKeys(prefix), name, says, log, clock }));
+    return new Cluster(options, await Members.join({ client, keys: new ClusterKeys(prefix), name, says, log, clock }), new Remote(client, new Keys(prefix)));
   }
 
   /** Above that of everybody who knows less of members or hosts (mastership.ts). */
@@ -93,6 +98,9 @@ export class Cluster {
   /** Who acts now, as far as is known here. */
   get acting(): readonly string[] {
     return this.mastership.acting;
+  }
+  head(): Promise<number> {
+    return this.store.generation(HEAD_MS);
   }
   /** Finds out what there is now, of members and of hosts. @throws EtcdError */
   refresh(): Promise<void> {

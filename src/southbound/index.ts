@@ -29,7 +29,8 @@ import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
 import { compareDump, type Seen } from "./openflow/comparison.ts";
 import { SyncSlots } from "./openflow/sync-slots.ts";
-import { Roles } from "./cluster/roles.ts";
+import { Address } from "./cluster/address.ts";
+import { Standing } from "./cluster/standing.ts";
 import { Zones } from "./zones.ts";
 import { Switch, type AuditResult, type Refused } from "./openflow/switch.ts";
 import { Admission } from "./admission.ts";
@@ -88,13 +89,12 @@ export class Southbound {
   private certificateUntil: Date | undefined;
   private readonly zones: Zones;
   private readonly marks: Marks | undefined;
-  /** Of several controllers: what this one is at each switch. */
-  private readonly roles: Roles | undefined;
+  /** What this controller is at each switch. */
+  private readonly standing: Standing;
   /** Chassis of which zones were given up in commits that are not compiled yet. */
   private readonly leaving = new Set<string>();
   private stopping = false;
-  /** The first local address that a host came to. */
-  private reachedAt: string | undefined;
+  private readonly address: Address;
 
   constructor(options: SouthboundOptions) {
     const { model, desired, apps, config, clock, random } = options;
@@ -112,6 +112,11 @@ export class Southbound {
     this.metrics = southboundMetrics(options.metrics, () => [...this.byChassis.values()].filter((s) => s.reader !== undefined).length, () => this.slots);
     switchMetrics(options.metrics, () => this.switches());
     this.marks = options.lineage && this.makeMarks(options.lineage);
+    this.standing = new Standing({
+      cluster: options.cluster, reached: () => this.reached, clock, log: options.log, counted: this.metrics,
+      takeOver: (chassis, session) => this.takeOver(chassis, session), standBy: (chassis, session) => this.standBy(chassis, session),
+    });
+    this.address = new Address({ config, openflowPort: () => this.openflowPort, ovsdbPort: () => this.ovsdbPort, known: (target) => options.cluster?.reached(target) });
     this.inventory = new Inventory({
       marks: this.marks,
       shadow: config.shadow === true,
@@ -123,8 +128,8 @@ export class Southbound {
       controllerId: config.controllerId ?? options.cluster?.name ?? "axion",
       cluster: options.cluster,
       lostLock: () => this.metrics.fenced.inc({ what: "rows" }),
-      managerTarget: () => this.managerTarget,
-      target: (local) => this.target(local),
+      known: (chassis) => this.standing.known(chassis),
+      address: this.address,
       confirmed: (chassis) => this.confirmed(chassis),
       unconfirmed: (vif) => this.byChassis.get(vif.chassis)?.flushZone(vif.slot),
       handshakeTimeoutMs: config.handshakeTimeoutMs ?? 10_000,
@@ -162,11 +167,6 @@ export class Southbound {
     });
     this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), clock, random, log: this.log });
     this.zones = new Zones({ model, desired, log: options.log, switchOf: (chassis) => this.byChassis.get(chassis), cluster: options.cluster });
-    this.roles = options.cluster && new Roles({
-      cluster: options.cluster, clock, log: options.log, counted: this.metrics,
-      master: (chassis, session) => this.takeOver(chassis, session),
-      slave: (chassis, session) => this.standBy(chassis, session),
-    });
     this.announcements = new Announcements({
       clock,
       connected: (chassis) => this.byChassis.get(chassis)?.session !== undefined,
@@ -235,7 +235,7 @@ export class Southbound {
     this.packets.stop();
     this.announcements.stop();
     this.marks?.stop();
-    this.roles?.stop();
+    this.standing.stop();
     await this.inventory.stop();
     let cancel: Cancel | undefined;
     const patience = new Promise<void>((resolve) => (cancel = this.options.clock.setTimeout(resolve, DRAIN_MS)));
@@ -280,28 +280,20 @@ export class Southbound {
 
   /** The last generation whose changes of this chassis are all on its switch; 0 = none since its controller started. */
   confirmed(chassis: string): number {
-    const { cluster } = this.options;
-    if (cluster !== undefined && !this.isMaster(chassis)) return cluster.confirmed(chassis);
-    return this.byChassis.get(chassis)?.confirmed ?? 0;
-  }
-
-  /** Whether it is this controller that knows what the switch has confirmed. */
-  private isMaster(chassis: string): boolean {
-    const { cluster } = this.options;
-    return cluster === undefined || cluster.masterOf(chassis) === cluster.name;
+    return this.standing.toldOf(chassis) ?? this.byChassis.get(chassis)?.confirmed ?? 0;
   }
 
   /** Of several controllers: switches of which this one is the master. */
   get mastered(): number {
-    return this.roles?.mastered ?? [...this.byChassis.values()].filter((s) => s.session !== undefined).length;
+    return this.standing.mastered ?? [...this.byChassis.values()].filter((s) => s.session !== undefined).length;
   }
 
   /** Whether a switch has all that it should have; undefined: it is not connected. */
   synced(chassis: string): boolean | undefined {
     const target = this.byChassis.get(chassis);
-    const { cluster } = this.options;
-    if (cluster === undefined || this.isMaster(chassis)) return target?.synced;
-    return target?.reader === undefined ? undefined : cluster.confirmed(chassis) >= this.reached;
+    const told = this.standing.toldOf(chassis);
+    if (told === undefined) return target?.synced;
+    return target?.reader === undefined ? undefined : told >= this.reached;
   }
 
   /** Until the database of a host has its rows; false: it has not, or is not connected. */
@@ -448,7 +440,7 @@ export class Southbound {
         const old = before as Vif | undefined;
         const now = after as Vif | undefined;
         if (old?.slot === now?.slot) continue;
-        if (now !== undefined && this.isMaster(now.chassis)) this.byChassis.get(now.chassis)?.flushZone(now.slot);
+        if (now !== undefined && this.standing.isMaster(now.chassis)) this.byChassis.get(now.chassis)?.flushZone(now.slot);
       } else if (table === poolNumberTable && (after as PoolNumber | undefined)?.releasing === true && (after as PoolNumber).pool === zonePool.name) {
         this.leaving.add((after as PoolNumber).part);
       }
@@ -476,6 +468,7 @@ export class Southbound {
       this.byChassis.get(chassis)?.apply(delta.generation, change);
     }
     this.reached = delta.generation;
+    this.standing.moved();
     this.inventory.onDelta(delta);
     for (const chassis of this.leaving) void this.zones.free(chassis);
     this.leaving.clear();
@@ -501,7 +494,7 @@ export class Southbound {
       this.admission.leave(session);
       const target = this.ofSession.get(session);
       this.ofSession.delete(session);
-      if (target !== undefined) this.roles?.leave(target.chassis, session);
+      if (target !== undefined) this.standing.leave(target.chassis, session);
       if (target?.detach(session, reason) === true && !this.stopping) {
         this.log.info({ chassis: target.chassis, address: session.address, reason }, "switch disconnected");
         this.noteSessions(target.chassis);
@@ -517,15 +510,16 @@ export class Southbound {
   private admitted(row: Readonly<Chassis>, session: SwitchSession): void {
     const target = this.switchOf(row);
     session.onPacketIn = (packet) => {
-      // A slave is sent none; what was on its way when another controller took over is that one's.
-      if (target.session !== session) return;
-      this.metrics.packetIns.inc({ table: packet.tableId });
-      this.packets.push(row.id, { ...packet, chassis: row.id });
+      const heard = target.session !== session;
+      // What was on its way when another controller took over is that one's.
+      if (heard && !(target.standby === session && this.options.hearing?.tables.has(packet.tableId) === true)) return;
+      if (!heard) this.metrics.packetIns.inc({ table: packet.tableId });
+      this.packets.push(row.id, { ...packet, chassis: row.id, heard });
     };
     const { clock } = this.options;
     let loggedAt = -Infinity;
     session.onError = (error) => {
-      if (error === IS_SECONDARY && this.roles?.deposed(row.id, session) === true) return;
+      if (error === IS_SECONDARY && this.standing.deposed(row.id, session)) return;
       target.reportError(error);
       if (clock.monotonic() - loggedAt < ERROR_LOG_PAUSE_MS) return;
       loggedAt = clock.monotonic();
@@ -533,8 +527,9 @@ export class Southbound {
     };
     this.ofSession.set(session, target);
     this.connections.openflow.proved(session.address);
-    if (this.roles === undefined) this.takeOver(row.id, session);
-    else this.roles.enter(row.id, session);
+    const { cluster, hearing } = this.options;
+    if (cluster !== undefined && hearing !== undefined && !this.shadow) session.hear();
+    this.standing.enter(row.id, session);
     this.noteSessions(row.id);
   }
 
@@ -608,7 +603,7 @@ export class Southbound {
         onSent: (generation) => {
           for (const sent of this.senders) sent(row.id, generation);
         },
-        deposed: () => this.roles?.deposed(row.id) === true,
+        deposed: () => this.standing.deposed(row.id),
         onConfirmed: (chassis) => {
           const told = this.byChassis.get(chassis);
           if (told !== undefined) this.marks?.confirmed(chassis, told.confirmed, told.told);
@@ -648,6 +643,10 @@ export class Southbound {
   private handlePacket(packet: SwitchPacketIn): void {
     const { guard, onPacketIn } = this.options;
     const about = { chassis: packet.chassis, table: packet.tableId };
+    if (packet.heard === true) {
+      guard({ app: "", hook: "packetIn" }, about, () => this.options.hearing?.hear(packet), undefined);
+      return;
+    }
     const answers = guard({ app: "", hook: "packetIn" }, about, () => onPacketIn(packet), []);
     guard({ app: "", hook: "packetIn" }, about, () => this.sendPackets(answers), undefined);
   }
@@ -661,12 +660,7 @@ export class Southbound {
   // --- info ---------------------------------------------------------------------------------------------------------
 
   private info(row: Readonly<Chassis>): SwitchInfo {
-    return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id), refused: this.refusals.of(row.id), tableName: this.options.tableName, ...this.roleAt(row.id), confirmed: this.confirmed(row.id) });
-  }
-
-  private roleAt(chassis: string): Pick<SwitchInfo, "role" | "master"> {
-    const { cluster } = this.options;
-    return cluster === undefined ? { role: "equal", master: null } : { role: this.roles!.of(chassis) ?? "none", master: cluster.masterOf(chassis) ?? null };
+    return switchInfo(row, { target: this.byChassis.get(row.id), host: this.inventory.host(row.id), desired: this.desiredCount(row.id), refused: this.refusals.of(row.id), tableName: this.options.tableName, ...this.standing.shown(row.id), confirmed: this.confirmed(row.id) });
   }
 
   /** Counted once after each change. */
@@ -679,21 +673,8 @@ export class Southbound {
     return count;
   }
 
-  private target(local: string): string {
-    if (this.reachedAt === undefined) {
-      this.reachedAt = local;
-      this.options.cluster?.reached(this.managerTarget);
-    }
-    const { advertise, tls } = this.options.config;
-    return `${tls === undefined ? "tcp" : "ssl"}:${bracketed(advertise ?? local)}:${this.openflowPort}`;
-  }
-
-  /**
-   * What hosts connect to for OVSDB here: --advertise, else the address that it listens on, else the one that a host came to; "" while there is none.
-   */
+  /** What hosts connect to for OVSDB here; "" while that is not known. */
   get managerTarget(): string {
-    const { advertise, ovsdb, tls } = this.options.config;
-    const address = advertise ?? (["0.0.0.0", "::"].includes(ovsdb.host) ? this.reachedAt : ovsdb.host);
-    return address === undefined ? "" : `${tls === undefined ? "tcp" : "ssl"}:${bracketed(address)}:${this.ovsdbPort}`;
+    return this.address.ovsdb;
   }
 }

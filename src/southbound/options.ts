@@ -57,6 +57,8 @@ export interface SouthboundConfig {
 /** A packet that a switch sent up, before anybody knows what table and registers mean. */
 export interface SwitchPacketIn extends RawPacketIn {
   readonly chassis: string;
+  /** By one that is not the switch's master. */
+  readonly heard?: boolean;
 }
 
 export interface SouthboundOptions {
@@ -84,5 +86,7 @@ export interface SouthboundOptions {
   readonly tableName?: ((id: number) => string | undefined) | undefined;
   /** In a shadow: a switch was looked at, and would be held because of `hold`. */
   readonly looked?: ((chassis: string, hold: string | undefined) => void) | undefined;
+  /** Of several controllers: tables whose packets are heard at switches of which another one is the master, and what is done with them. */
+  readonly hearing?: { readonly tables: ReadonlySet<number>; readonly hear: (packet: SwitchPacketIn) => void } | undefined;
   readonly onPacketIn: (packet: SwitchPacketIn) => readonly (PacketOut | SwitchPacketOut)[];
 }

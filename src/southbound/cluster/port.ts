@@ -11,6 +11,8 @@ export interface ClusterPort {
   masters(chassis: string): boolean;
   /** Finds out which members and hosts there are now. @throws when that is not to be had */
   refresh(): Promise<void>;
+  /** The last generation that anybody has committed, as of now. @throws when that is not to be had */
+  head(): Promise<number>;
   /** Who is there, who is the master of a chassis, or whether this one may act, is not as before. */
   onChange(listener: () => void): () => void;
   /** The term is later, and all else as before. */

@@ -6,59 +6,14 @@ import { Metrics } from "../../lib/metrics.ts";
 import { Connections } from "../bounds/connections.ts";
 import { Troubles } from "../bounds/troubles.ts";
 import { listenOpenFlow, type OpenFlowListener, type SwitchSession } from "../openflow/session.ts";
+import { Known } from "../testing/known.ts";
 import { eventually, Ovs } from "../testing/ovs.ts";
 import { numbered, World } from "../testing/world.ts";
 import { southboundMetrics } from "../metrics.ts";
-import type { ClusterPort } from "./port.ts";
 import { Roles } from "./roles.ts";
 
 const log = pino({ level: "silent" });
 
-/** What a controller knows of the others: what it is told. */
-class Known implements ClusterPort {
-  readonly name: string;
-  term = 1;
-  master = "a";
-  private listeners = { change: new Set<() => void>(), term: new Set<() => void>() };
-  /** What there is to find out. */
-  newest: { readonly master: string; readonly term: number } | undefined;
-
-  constructor(name: string) {
-    this.name = name;
-  }
-  /** Knows from now on who is the master, in which term. */
-  knows(master: string, term: number): void {
-    const moved = master !== this.master;
-    Object.assign(this, { master, term });
-    for (const listener of moved ? this.listeners.change : this.listeners.term) listener();
-  }
-  masterOf(): string {
-    return this.master;
-  }
-  masters(): boolean {
-    return this.master === this.name;
-  }
-  refresh(): Promise<void> {
-    if (this.newest !== undefined) this.knows(this.newest.master, this.newest.term);
-    return Promise.resolve();
-  }
-  onChange(listener: () => void): () => void {
-    return on(this.listeners.change, listener);
-  }
-  onTerm(listener: () => void): () => void {
-    return on(this.listeners.term, listener);
-  }
-  readonly managers = [];
-  reached(): void {
-    // Hosts are told by the test.
-  }
-  confirmed(): number {
-    return 0;
-  }
-  onConfirmed(): () => void {
-    return () => undefined;
-  }
-}
 /** A controller, as far as its role at a switch is concerned. */
 class Party extends Known {
   took = 0;
@@ -85,11 +40,6 @@ class Party extends Known {
     return this.session!.role("nochange");
   }
 }
-const on = (set: Set<() => void>, listener: () => void): (() => void) => {
-  set.add(listener);
-  return () => set.delete(listener);
-};
-
 let ovs: Ovs;
 let a: Party;
 let b: Party;

@@ -54,6 +54,12 @@ export class Roles {
     return this.byChassis.get(chassis)?.role;
   }
 
+  /** Whether it is the master by this session. */
+  isBy(chassis: string, session: SwitchSession): boolean {
+    const state = this.byChassis.get(chassis);
+    return state?.session === session && state.role === "master";
+  }
+
   /** Switches of which this controller is the master. */
   get mastered(): number {
     let count = 0;

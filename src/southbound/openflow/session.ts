@@ -100,6 +100,9 @@ const FRAG_NX_MATCH = 3;
 /** Of OpenFlow 1.3.5, and what a switch begins with; packets of ours say themselves how much of them is sent up. */
 const MISS_SEND_LEN = 128;
 
+/** OFPR_NO_MATCH, OFPR_ACTION. */
+const NO_MATCH_OR_ACTION = 3;
+
 const METER_KBPS = 1;
 const METER_PKTPS = 2;
 const METER_BURST = 4;
@@ -162,6 +165,11 @@ export class SwitchSession implements Session {
       if (error instanceof OpenFlowError && error.errorName === "OFPRRFC_STALE") return "stale";
       throw error;
     }
+  }
+
+  /** Has the switch send packets up also while another controller is its master: nx_async_config2, as OpenFlow 1.4's OFPT_SET_ASYNC, section 7.3.10. */
+  hear(): void {
+    this.send({ type: "nxt_set_async2", properties: [{ type: "packet_in_slave", mask: NO_MATCH_OR_ACTION }] });
   }
 
   showPorts(): void {

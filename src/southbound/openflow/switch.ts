@@ -21,6 +21,11 @@ import type { AuditResult, Found, Hold, Refused, Repaired, SwitchOptions, Switch
 
 export type { AuditResult, Refused } from "./switch-types.ts";
 
+/** A session from when this controller began to bring the switch in order by it: it may do so again by the same session, when another one has in between. */
+interface Link {
+  readonly session: Session;
+}
+
 interface Batch {
   readonly generation: number;
   readonly entries: ReadonlyMap<string, Entry>;
@@ -40,7 +45,7 @@ const NOTHING: AuditResult = { missing: 0, changed: 0, foreign: 0 };
 export class Switch {
   readonly chassis: string;
   state: SwitchState = "disconnected";
-  session: Session | undefined;
+  private link: Link | undefined;
   /** While another controller is its master: it is read by this one, and nothing is changed. */
   standby: Session | undefined;
   since: Date;
@@ -105,6 +110,11 @@ export class Switch {
     return new Date(this.options.clock.now());
   }
 
+  /** By which it is kept in order. */
+  get session(): Session | undefined {
+    return this.link?.session;
+  }
+
   /** By which it can be asked something; undefined: it is not connected. */
   get reader(): Session | undefined {
     return this.session ?? this.standby;
@@ -148,7 +158,7 @@ export class Switch {
   /** Takes over a session whose handshake is done; an earlier one is closed. `zones`: conntrack zones to flush first. */
   attach(session: Session, zones: Iterable<number>): void {
     const before = this.reader;
-    this.session = session;
+    const link = (this.link = { session });
     this.standby = undefined;
     if (before !== undefined && before !== session) {
       this.log.warn({ before: before.address, now: session.address }, "switch connected again; the earlier connection is closed");
@@ -163,7 +173,7 @@ export class Switch {
     for (const zone of zones) this.zones.add(zone);
     this.gate.cancel();
     this.log.info({ address: session.address }, "switch connected");
-    void this.synchronise(session);
+    void this.synchronise(link);
   }
 
   /** The session ended. False if it was not this switch's any more. */
@@ -199,7 +209,7 @@ export class Switch {
   private letGo(): void {
     if (this.inSync) this.confirmedGeneration = this.confirmed;
     this.busy = false;
-    this.session = undefined;
+    this.link = undefined;
     this.since = this.now();
     this.forgetPending();
     this.inflight = undefined;
@@ -239,10 +249,10 @@ export class Switch {
 
   /** Judges it anew if it is held. */
   review(): void {
-    const { session } = this;
-    if (session === undefined || this.state !== "held" || this.reviewing) return;
+    const { link } = this;
+    if (link === undefined || this.state !== "held" || this.reviewing) return;
     this.reviewing = true;
-    void this.synchronise(session).finally(() => (this.reviewing = false));
+    void this.synchronise(link).finally(() => (this.reviewing = false));
   }
 
   /** The switch's own flow dump: OFPMP_FLOW replies; [] without a session. They are not to be kept once `use` is done. */
@@ -283,48 +293,49 @@ export class Switch {
 
   // --- comparing ----------------------------------------------------------------------------------------------------
 
-  private async synchronise(session: Session): Promise<void> {
+  private async synchronise(link: Link): Promise<void> {
     const { metrics, clock } = this.options;
     this.held = "dump"; // while it waits, changes need no note
     if (this.state !== "held") this.state = "syncing";
     const started = clock.monotonic();
-    const ticket = await this.gate.enter(() => this.session === session);
+    const ticket = await this.gate.enter(() => this.link === link);
     if (ticket === undefined) return;
     let again = false;
     try {
       this.busy = true;
-      const found = await this.compareAll(session);
+      const found = await this.compareAll(link);
       if ((this.state as SwitchState) === "held") this.busy = false;
       again = found !== undefined && (this.held as string) === "overrun";
       if (found === undefined || again) return;
       await this.whenDelivered();
       ticket.end();
-      if (this.session !== session) return;
+      if (this.link !== link) return;
       this.busy = false;
       await this.whenIdle();
-      if (this.session !== session) return;
+      if (this.link !== link) return;
       const { desired, missing, changed, foreign, found: dumped } = found;
       const counts = { desired, found: dumped, missing, changed, foreign };
       const seconds = (clock.monotonic() - started) / 1000;
       metrics.syncSeconds.observe(seconds);
       this.log.info({ ...counts, ms: Math.round(seconds * 1000) }, "switch in order");
     } catch (error) {
-      this.abort(session, error, "switch could not be compared");
+      this.abort(link, error, "switch could not be compared");
     } finally {
       ticket.end();
-      if (again && this.session === session) void this.synchronise(session);
+      if (again && this.link === link) void this.synchronise(link);
     }
   }
 
   /** What it finds becomes pending, unless there was an overrun. undefined: the session ended meanwhile, or the switch is held. Dump and maps end with it. */
-  private async compareAll(session: Session): Promise<Found | undefined> {
+  private async compareAll(link: Link): Promise<Found | undefined> {
     const { desired, clock, dumps, shadow } = this.options;
-    return withInstalled(session, desired.flowsOf(this.chassis), clock, roomOf(session, dumps), (installed) => this.compareInstalled(session, installed), !shadow);
+    const { session } = link;
+    return withInstalled(session, desired.flowsOf(this.chassis), clock, roomOf(session, dumps), (installed) => this.compareInstalled(link, installed), !shadow);
   }
 
-  private async compareInstalled(session: Session, { flows, items }: Installed): Promise<Found | undefined> {
+  private async compareInstalled(link: Link, { flows, items }: Installed): Promise<Found | undefined> {
     const { desired } = this.options;
-    const current = (): boolean => this.session === session;
+    const current = (): boolean => this.link === link;
     const reason = await this.options.judge(flows, current);
     if (!current() || this.keeps(reason)) return undefined;
     this.held = "comparison";
@@ -333,7 +344,7 @@ export class Switch {
     this.items.compare(items, desired.itemsOf(this.chassis));
     const changedSince = (this.changedSince = new Set<string>());
     const relayout = this.options.effects?.relayout?.(flows, desired.flowsOf(this.chassis));
-    const comparison = await this.compare(session, flows, items, relayout);
+    const comparison = await this.compare(link, flows, items, relayout);
     if (comparison === undefined) return undefined;
     if ((this.held as string) === "overrun") return { desired: comparison.desired, found: comparison.dumped, missing: 0, changed: 0, foreign: 0, tables: new Map(), flows: [], drops: new Map() };
     this.held = undefined;
@@ -357,17 +368,17 @@ export class Switch {
 
   private async runAudit(): Promise<AuditResult> {
     const { metrics } = this.options;
-    const session = this.session!;
-    const ticket = await this.gate.slot(() => this.session === session);
+    const link = this.link!;
+    const ticket = await this.gate.slot(() => this.link === link);
     if (ticket === undefined) return NOTHING;
     try {
-      const found = this.held === undefined ? await this.compareBeside(session) : undefined;
+      const found = this.held === undefined ? await this.compareBeside(link) : undefined;
       if (found === undefined) return NOTHING;
       const { missing, changed, foreign, tables, flows } = found;
       const result = { missing, changed, foreign };
       this.noteAudit(result, tables, flows);
       const drops = new Map(found.drops);
-      for (const [table, packets] of await session.missed()) drops.set(table, (drops.get(table) ?? 0) + packets);
+      for (const [table, packets] of await link.session.missed()) drops.set(table, (drops.get(table) ?? 0) + packets);
       this.drops = drops;
       for (const [kind, n] of Object.entries(result)) if (n > 0) metrics.repaired.inc({ ...this.metricLabels, kind }, n);
       if (missing + changed + foreign > 0) {
@@ -390,14 +401,15 @@ export class Switch {
   }
 
   /** Compares while changes go on. undefined: it came to nothing. */
-  private async compareBeside(session: Session): Promise<Found | undefined> {
+  private async compareBeside(link: Link): Promise<Found | undefined> {
     const { desired, clock, dumps } = this.options;
     const changedSince = (this.changedSince = new Set([...this.pending.keys(), ...(this.inflight?.entries.keys() ?? [])]));
     const { revision } = this.items;
     try {
+      const { session } = link;
       return await withInstalled(session, desired.flowsOf(this.chassis), clock, roomOf(session, dumps), async ({ flows, items }) => {
-        if (this.session !== session || this.held !== undefined) return undefined;
-        const comparison = await this.compare(session, flows, items);
+        if (this.link !== link || this.held !== undefined) return undefined;
+        const comparison = await this.compare(link, flows, items);
         if (comparison === undefined || this.held !== undefined) return undefined;
         if (this.items.revision === revision && this.inflight === undefined) this.items.compare(items, desired.itemsOf(this.chassis));
         return this.takeOver(comparison, changedSince);
@@ -408,10 +420,10 @@ export class Switch {
   }
 
   /** undefined: the session ended meanwhile. */
-  private compare(session: Session, parts: readonly Buffer[], items: readonly InstalledItem[], relayout?: Relayout): Promise<Comparison | undefined> {
+  private compare(link: Link, parts: readonly Buffer[], items: readonly InstalledItem[], relayout?: Relayout): Promise<Comparison | undefined> {
     const { desired, sameInstructions, clock } = this.options;
     // What was learned under an earlier layout says things in its registers.
-    return compareDump(desired.flowsOf(this.chassis), parts, sameInstructions, relayout === undefined ? desired.learnedTables : new Set(), () => this.session === session, clock, lostMeters(items, desired.itemsOf(this.chassis)));
+    return compareDump(desired.flowsOf(this.chassis), parts, sameInstructions, relayout === undefined ? desired.learnedTables : new Set(), () => this.link === link, clock, lostMeters(items, desired.itemsOf(this.chassis)));
   }
 
   /** What the comparison found becomes pending, except what changed while it ran. */
@@ -460,22 +472,22 @@ export class Switch {
     this.scheduled = true;
     queueMicrotask(() => {
       this.scheduled = false;
-      const { session } = this;
+      const { link } = this;
       try {
         this.pump();
       } catch (error) {
         // What cannot be made into messages must not end the process.
-        if (session !== undefined) this.abort(session, error, "changes could not be sent");
+        if (link !== undefined) this.abort(link, error, "changes could not be sent");
       }
     });
   }
 
   private pump(): void {
-    const session = this.session;
-    if (session === undefined || this.inflight !== undefined) return;
+    const { link } = this;
+    if (link === undefined || this.inflight !== undefined) return;
     if (this.held !== undefined) {
       // An overrun while comparing is seen there.
-      if (this.held === "overrun" && this.changedSince === undefined) void this.synchronise(session);
+      if (this.held === "overrun" && this.changedSince === undefined) void this.synchronise(link);
       return;
     }
     if (!this.unsent) {
@@ -494,9 +506,9 @@ export class Switch {
     this.zones = new Set();
     this.forgetPending();
     this.options.onSent?.(batch.generation);
-    this.deliver(session, batch).then(
+    this.deliver(link, batch).then(
       () => {
-        if (this.session !== session) return;
+        if (this.link !== link) return;
         this.inflight = undefined;
         for (const resolve of this.delivered.splice(0)) resolve();
         if (this.held === undefined) this.confirmedGeneration = Math.max(this.confirmedGeneration, batch.generation);
@@ -507,7 +519,7 @@ export class Switch {
       },
       (error: unknown) => {
         for (const zone of batch.zones) this.zones.add(zone);
-        if (this.session === session) this.abort(session, error, "switch did not take its changes");
+        if (this.link === link) this.abort(link, error, "switch did not take its changes");
       },
     );
   }
@@ -523,16 +535,17 @@ export class Switch {
   }
 
   /** The switch comes back by itself, and is compared after a pause that grows with each failure. */
-  private abort(session: Session, error: unknown, message: string): void {
-    if (this.session !== session) return;
+  private abort(link: Link, error: unknown, message: string): void {
+    if (this.link !== link) return;
     if (isSecondary(error) && this.options.deposed?.() === true) return;
     const retryMs = this.gate.failed();
     this.lastError = error instanceof Error ? error.message : String(error);
     this.log.error({ err: error, retry_ms: retryMs }, message);
-    session.close();
+    link.session.close();
   }
 
-  private async deliver(session: Session, batch: Batch): Promise<void> {
+  private async deliver(link: Link, batch: Batch): Promise<void> {
+    const { session } = link;
     // A switch works off what it gets in order, so no barrier is needed between these and the bundle.
     for (const zone of batch.zones) session.flushZone(zone);
     this.items.sendSet(session, batch.items);
@@ -540,15 +553,17 @@ export class Switch {
     const flows = batch.entries.size > 0 || batch.foreign.length > 0 || batch.stale.length > 0 || before.length + after.length > 0;
     if (flows) {
       const { chassis, metrics, effects, clock } = this.options;
-      const current = (): boolean => this.session === session;
+      const current = (): boolean => this.link === link;
       const delivery = new Delivery(session, { chassis, metrics, log: this.log, clock, current, refused: (flow, error) => this.refused(flow, error) });
       const withdrawal = await planWithdrawal(effects, chassis, { foreign: batch.foreign, entries: batch.entries.values() }, turns(clock, current));
       if (withdrawal === undefined) return; // with its session
       const { first, flushes, second } = withdrawal;
       await delivery.send([...batch.stale, ...first.foreign], first.entries, { before, after: second.entries.length + second.foreign.length > 0 ? [] : after });
+      if (!current()) return;
       if (second.entries.length + second.foreign.length > 0) {
         for (const message of flushes) session.flush(message);
         await delivery.send(second.foreign, second.entries, { before: [], after });
+        if (!current()) return;
       }
       if (effects !== undefined) {
         const { came, went } = arrivals(effects, { entries: batch.entries.values(), foreign: batch.foreign }, this.quarantine);

@@ -9,6 +9,7 @@ import type { Desired } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
 import type { HookGuard } from "../../lib/hook-guard.ts";
 import type { Random } from "../../lib/random.ts";
+import type { Address } from "../cluster/address.ts";
 import { managerColumns, planManagers, planSlave } from "../cluster/controller-rows.ts";
 import type { ClusterPort } from "../cluster/port.ts";
 import type { Marks } from "../openflow/marks.ts";
@@ -37,8 +38,8 @@ export interface HostOptions {
   readonly guard: HookGuard;
   /** Marks our Controller rows, so that several controllers can tell theirs apart. */
   readonly controllerId: string;
-  /** OpenFlow target for a host, from the local address of its database session. */
-  readonly target: (localAddress: string) => string;
+  /** By which hosts reach this controller. */
+  readonly address: Pick<Address, "openflow" | "ovsdb">;
   /** The generation that a chassis' switch has confirmed, 0 = none. */
   readonly confirmed: (chassis: string) => number;
   /** The switch never confirmed this stored interface. */
@@ -69,8 +70,8 @@ export interface HostOptions {
   readonly cluster: ClusterPort | undefined;
   /** Another controller has the lock of a database that this one wrote to. */
   readonly lostLock?: () => void;
-  /** What hosts connect to for OVSDB here; "": not known. */
-  readonly managerTarget: () => string;
+  /** Until what others have committed by now is desired here. */
+  readonly known: (chassis: string) => Promise<void> | undefined;
 }
 
 /** What a host needs of the inventory that it is in. */
@@ -153,6 +154,8 @@ export class Host {
   private vifsKnown = false;
   /** This controller was the master at the last comparison. */
   private acts: boolean;
+  /** The term in which it knew all that others had committed until then. */
+  private currentIn = 0;
   /** It has the lock, or has had it. */
   private locked = false;
   private queued = false;
@@ -166,7 +169,8 @@ export class Host {
     this.acts = alone;
     session.on("stolen", (lock) => {
       if (lock !== LOCK) return;
-      this.locked = false;
+      // Another one has written, or is about to.
+      this.locked = this.acts = false;
       this.kick();
     });
     this.peer = peerOf(session.socket).text;
@@ -182,7 +186,7 @@ export class Host {
 
   /** What its switch is told to connect to. */
   get openflowTarget(): string {
-    return this.inventory.options.target(peerOf(this.session.socket).local);
+    return this.inventory.options.address.openflow(peerOf(this.session.socket).local);
   }
 
   /** What the bridge says that its switch was told. */
@@ -402,6 +406,7 @@ export class Host {
     const acts = cluster.masters(chassis);
     if (acts !== this.acts) {
       this.acts = acts;
+      this.currentIn = 0;
       this.vifsKnown = false;
       this.inventory.progress.forget(chassis);
       this.last = { text: "", at: -Infinity };
@@ -412,6 +417,11 @@ export class Host {
       this.queued = true;
       await this.answered(Promise.all([before, this.session.steal(LOCK)]));
       this.locked = true;
+    }
+    const { term } = cluster;
+    if (acts && this.currentIn !== term) {
+      await this.inventory.options.known(chassis);
+      this.currentIn = term;
     }
     // It may have been long ago that this was asked.
     return acts && cluster.masters(chassis);
@@ -438,9 +448,9 @@ export class Host {
 
   /** Tells the host of the other controllers; each of them does it, and who comes first has done it for all. */
   private async tellOthers(): Promise<void> {
-    const { cluster, shadow, managerTarget } = this.inventory.options;
+    const { cluster, shadow, address } = this.inventory.options;
     if (cluster === undefined || shadow) return;
-    const operations = planManagers(this.rows, cluster.managers, { name: cluster.name, own: managerTarget() });
+    const operations = planManagers(this.rows, cluster.managers, { name: cluster.name, own: address.ovsdb });
     if (operations.length === 0) return;
     try {
       await this.answered(this.replica.transact([...operations, comment("axion: told of other controllers")]));

@@ -65,6 +65,13 @@ export class Remote {
     return { head: this.headOf(head), base: this.baseOf(base), revision: answer.header!.revision };
   }
 
+  /** The generation up to which there is something, as of now. @throws EtcdError; StoreError CORRUPT, MISSING */
+  async generation(timeoutMs: number): Promise<Generation> {
+    const [head] = (await this.client.range({ key: this.keys.head }, { timeoutMs })).kvs;
+    if (head === undefined) throw new StoreError("MISSING", `${this.keys.head} is missing in etcd`);
+    return this.headOf(head).value.generation;
+  }
+
   headOf({ value, mod_revision: revision }: KeyValue): At<Head> {
     const { format, id, generation } = json(this.keys.head, value);
     if (format !== undefined && format !== FORMAT) throw new StoreError("UNSUPPORTED", `etcd's key ${this.keys.head} is of format ${JSON.stringify(format)}, this version reads ${FORMAT}`, { key: this.keys.head });

@@ -1,0 +1,59 @@
+// What one of several controllers knows of the others, as a test says it.
+import type { ClusterPort } from "../cluster/port.ts";
+
+export class Known implements ClusterPort {
+  readonly name: string;
+  readonly managers = [];
+  term = 1;
+  master = "a";
+  /** What there is to find out. */
+  newest: { readonly master: string; readonly term: number } | undefined;
+  /** What has been committed, by whomever. */
+  committed = 0;
+  private readonly listeners = { change: new Set<() => void>(), term: new Set<() => void>() };
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** From now on, who is the master of all, in which term. */
+  knows(master: string, term: number): void {
+    const moved = master !== this.master;
+    Object.assign(this, { master, term });
+    for (const listener of moved ? this.listeners.change : this.listeners.term) listener();
+  }
+
+  masterOf(): string {
+    return this.master;
+  }
+  masters(): boolean {
+    return this.master === this.name;
+  }
+  head(): Promise<number> {
+    return Promise.resolve(this.committed);
+  }
+  refresh(): Promise<void> {
+    if (this.newest !== undefined) this.knows(this.newest.master, this.newest.term);
+    return Promise.resolve();
+  }
+  onChange(listener: () => void): () => void {
+    return on(this.listeners.change, listener);
+  }
+  onTerm(listener: () => void): () => void {
+    return on(this.listeners.term, listener);
+  }
+  reached(): void {
+    // Hosts are told by the test.
+  }
+  confirmed(): number {
+    return 0;
+  }
+  onConfirmed(): () => void {
+    return () => undefined;
+  }
+}
+
+const on = (set: Set<() => void>, listener: () => void): (() => void) => {
+  set.add(listener);
+  return () => set.delete(listener);
+};
