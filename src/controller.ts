@@ -342,6 +342,7 @@ export class Controller {
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs, shadow: config.shadow },
       onPacketIn: (packet) => packets.handle(packet),
+      hearing: { tables: packets.heard, hear: (packet) => packets.hear(packet) },
     });
   }
 

@@ -35,6 +35,7 @@ export default {
   },
   softTables: [heardNeighbourTable],
   packetIn: { announced },
+  heard: ["announced"],
   services: [portStatus, addressAnnouncements],
   vif: { ...vif, fault: placeFault },
   map,

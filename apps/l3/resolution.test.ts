@@ -1,8 +1,9 @@
 // Who is asked for a neighbour, who waits, and what switches are told, through the real engine: of many that want it, no one takes all.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { buildEthernet, buildIpv4, buildUdp, ethertypes, ipProtocols, parsePacket } from "packet-codec";
-import { learned, type StageOut } from "#app";
-import { Harness } from "../../test/support/harness.ts";
+import { chassisTable, learned, type StageOut } from "#app";
+import { Share } from "../../src/services/share.ts";
+import { appsFolder, Harness } from "../../test/support/harness.ts";
 import { addressId, heardNeighbourTable, mayClaim, networkTable, portTable } from "../l2/model.ts";
 import { routerTable, undelivered } from "./model.ts";
 
@@ -16,6 +17,9 @@ beforeEach(async () => {
   h = await Harness.make();
   ofport = 1;
   for (const host of ["hv1", "hv2"]) await h.addChassis(host);
+  await networks();
+});
+async function networks(): Promise<void> {
   [near, far] = [(await h.create("network", { shared: true })).id, (await h.create("network", {})).id];
   router = (await h.create("router", {})).id;
   for (const [network_id, cidr] of [[near, "10.0.0.0/16"], [far, "10.1.0.0/16"]]) {
@@ -23,7 +27,7 @@ beforeEach(async () => {
     expect((await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id })).status).toBe(200);
   }
   await h.settled();
-});
+}
 afterEach(async () => {
   vi.restoreAllMocks();
   expect(h.complaints).toEqual([]);
@@ -110,6 +114,27 @@ describe("neighbours that are asked for", () => {
     await sent(other!, "10.1.0.78");
     h.clock.advance(4000);
     expect(said().errors, "nobody answered").toHaveLength(1);
+  });
+});
+
+describe("of several controllers", () => {
+  it("one that is the master of no host with the network asks each of these by the host that the packet is at", async () => {
+    await h.close();
+    // "a" is the master of hv1, and another one of hv2 and hv3.
+    h = await Harness.make([], appsFolder, { share: Object.assign(new Share("a", () => ["a"]), { masters: (id: string) => id === "hv1" }) });
+    for (const host of ["hv1", "hv2", "hv3"]) await h.addChassis(host);
+    await networks();
+    for (const host of ["hv2", "hv3"]) await port(host, far, anything);
+    const [from] = await senders("one", 1);
+    await sent(from!, "10.1.0.77");
+    const questions = h.sent.splice(0).filter(({ app }) => app === "l3").map(({ packet }) => packet as StageOut);
+    expect(questions.map(({ chassis, stage, registers, data }) => [chassis, stage, registers.out_host, parsePacket(data).arp?.tpa])).toEqual(
+      ["hv2", "hv3"].map((id) => ["hv1", "locate", h.view.get(chassisTable, id)!.key, "10.1.0.77"]));
+    // And by one of its own where there is one.
+    await port("hv1", far, anything);
+    await h.settled();
+    await sent(from!, "10.1.0.78");
+    expect(h.sent.splice(0).filter(({ app }) => app === "l3").map(({ packet }) => [packet.chassis, (packet as StageOut).stage])).toEqual([["hv1", "forward"]]);
   });
 });
 

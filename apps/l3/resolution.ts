@@ -2,9 +2,9 @@
 // port security. A router that has a packet for one asks in the network by ARP or neighbour discovery, up to three times, keeps the packet
 // meanwhile, and tells the switch who answered: it keeps that for a while (l2's tellNeighbour), so that only the first packet comes here.
 // Nobody who may have it, or no answer: host unreachable. What switches were told, and are told when it changes, is beliefs.ts's.
-import { contains, isIpv6, learned, parseCidr, parseIp, Shares, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { chassisTable, contains, isIpv6, learned, parseCidr, parseIp, Shares, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { PacketError, parsePacket } from "packet-codec";
-import { addressId, claimant, heardNeighbourTable, learningTable, mayClaim, senderOf } from "../l2/model.ts";
+import { addressId, attachmentTable, claimant, heardNeighbourTable, learningTable, mayClaim, senderOf } from "../l2/model.ts";
 import { Beliefs, heardHolder, type HeardHolder } from "./beliefs.ts";
 import { legTable, liveRouterTable, undelivered, wantedNeighbourTable } from "./model.ts";
 import { questionFor } from "./questions.ts";
@@ -19,6 +19,8 @@ const ASKED = 1024;
 const ASKED_PER_PORT = 32;
 /** Packets that wait for a neighbour; each sender has its share. */
 const WAITING = 8;
+/** Hosts that are asked one by one, where it cannot be asked in the network as a whole. */
+const HOSTS_ASKED = 32;
 /** Seconds between looks at what was heard. */
 const LOOK_S = 0.02;
 
@@ -33,6 +35,8 @@ interface Question {
   /** Somebody may have it whom the model ends before: another app asks. */
   readonly beyond: boolean;
   readonly sender: string;
+  /** Chassis at which the first packet for it was. */
+  readonly from: string;
   readonly waiting: Shares<Waiting>;
   asked: number;
   dueMs: number;
@@ -111,7 +115,7 @@ export const resolution: ServiceDecl = {
         return;
       }
       if (!asked.admits(project) || (bySender.get(sender) ?? 0) >= ASKED_PER_PORT) return;
-      const question: Question = { network, router: router.id, ip, beyond, sender, waiting: new Shares(WAITING), asked: 0, dueMs: 0 };
+      const question: Question = { network, router: router.id, ip, beyond, sender, from: packet.chassis, waiting: new Shares(WAITING), asked: 0, dueMs: 0 };
       wait(question, { packet, parties });
       if (ask(host, question)) begin(key, question, project);
     }, { owner: (packet) => senderOf(host.view, packet)?.project_id });
@@ -121,7 +125,7 @@ export const resolution: ServiceDecl = {
   },
 };
 
-/** Sends a question into the network, from a chassis that has it. False: the router, or everybody who may have the address, is gone. */
+/** Sends a question into the network. False: the router, or everybody who may have the address, is gone. */
 function ask(host: ServiceHost, question: Question): boolean {
   const { network, ip } = question;
   const at = claimant(host.view, network.id, ip);
@@ -135,8 +139,20 @@ function ask(host: ServiceHost, question: Question): boolean {
   question.asked++;
   question.dueMs = host.clock.monotonic() + QUESTION_S * 1000;
   if (question.beyond) host.learn([learned(wantedNeighbourTable, question.sender, { id: addressId(network.id, ip), network_id: network.id, ip, mac: "" })]);
-  if (at !== undefined) host.send([{ chassis: at.chassis, stage: "forward", registers: { net: network.key, router: router.key }, data: questionFor(ip, from) }]);
+  if (at !== undefined) host.send(questionsTo(host, question, at.chassis, router.key, questionFor(ip, from)));
   return true;
+}
+
+/** By a chassis that has the network, which floods it. Where another controller is the master of each of them: to one after the other, by the one that the packet is at. */
+function questionsTo(host: ServiceHost, { network, from }: Question, at: string, router: number, data: Buffer): StageOut[] {
+  const { view } = host;
+  const all = view.pairKeys(attachmentTable, "network_chassis", network.id);
+  const by = host.masters(at) ? at : all.find((id) => host.masters(id));
+  if (by !== undefined) return [{ chassis: by, stage: "forward", registers: { net: network.key, router }, data }];
+  return all.slice(0, HOSTS_ASKED).flatMap((id) => {
+    const there = view.get(chassisTable, id);
+    return there === undefined ? [] : [{ chassis: from, stage: "locate", registers: { net: network.key, out_host: there.key }, data }];
+  });
 }
 
 /** The packet as it waited, on as if the neighbour had been known. */

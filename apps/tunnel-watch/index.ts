@@ -19,6 +19,7 @@ export default {
   pipeline: tunnelWatch,
   staticFlows,
   services: [service],
+  heard: ["tunnel_probe"],
   problems,
   problemKinds: {
     forged_probes: { cause: "probes of tunnels arrive at a host that nobody sent: a host that may send to it was taken over, or sends what it should not", cure: "look which host sends them (frames of EtherType 0x88b5 in its tunnels)" },

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { chassisTable, hostSessionsTable, learned, type EncapType, type StageOut } from "#app";
 import { Harness } from "../../test/support/harness.ts";
+import { probeFrame } from "./frames.ts";
 import { forgedTable, tunnelTable, type TunnelSeen } from "./model.ts";
 import { problems } from "./problems.ts";
 import { gauges, opsLists } from "./shown.ts";
@@ -194,6 +195,23 @@ test("nothing but the probe itself, told of by the switch that it was sent to, o
   for (const { to, data } of frames.slice(0, 4)) for (let i = 0; i < 3; i++) arrive(to, data); // long ago
   await pass(1);
   expect(states()).toEqual({ "hv1 hv2": "down", "hv2 hv1": "down" });
+});
+
+test("what other controllers send is not forged, as much of it as each sends", async () => {
+  for (const id of ["hv1", "hv2", "hv3"]) await join(id);
+  confirmAll();
+  await pass(5);
+  const others = ["0a0a0a0a", "0b0b0b0b"].map((mark) => (n: number): Buffer => probeFrame(Buffer.from(mark + n.toString(16).padStart(24, "0"), "hex"), 60));
+  for (let i = 0; i < 100; i++) {
+    for (const other of others) for (let n = 0; n < 3; n++) arrive("hv2", other(3 * i + n));
+    await pass(0.2);
+  }
+  expect([h.view.facts(forgedTable), new Set(Object.values(states()))]).toEqual([[], new Set(["up"])]);
+  // More than anybody sends, and by more than there may be.
+  for (let n = 0; n < 200; n++) arrive("hv2", others[0]!(n));
+  for (let n = 0; n < 100; n++) arrive("hv3", probeFrame(Buffer.from(n.toString(16).padStart(32, "0").replace(/^(.{8})(.*)(.{8})$/, "$3$2$1"), "hex"), 60));
+  await pass(2);
+  expect(h.view.facts(forgedTable).map(({ id }) => id).sort()).toEqual(["hv2", "hv3"]);
 });
 
 test("a host at which many arrive that nobody sent: its tunnels are unknown, and it is named", async () => {

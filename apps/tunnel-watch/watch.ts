@@ -26,9 +26,15 @@ const FACTS_AT_ONCE = 2000;
 const ASKED_AT_ONCE = 20;
 /** Fastest of so many ways to a host and back. */
 const ROUNDS = 8;
-/** Probes from one host that nobody sent, in so many milliseconds, by which what is lost there says nothing. */
+/**
+ * Probes to one host that nobody sent, in so many milliseconds, by which what is lost there says nothing. Every controller hears those of all, and knows its own: of the
+ * others each has a mark in its numbers, and sends fewer (turns.ts).
+ */
 const FORGED = 100;
 const FORGED_MS = 5000;
+/** Hexadecimal digits of the mark; marks that there may be. */
+const MARK = 8;
+const MARKS_MAX = 64;
 /** More than comes at the rates that meters let through of hosts that tell the truth. */
 const WAITING_MAX = 4096;
 /** Bytes of the largest frame that a packet-out has room for. */
@@ -54,8 +60,8 @@ interface Host {
   rounds: number[];
   askedMs: number;
   connected: boolean;
-  /** Probes that nobody sent. */
-  forged: number;
+  /** By the mark of who seems to have sent them, probes that this controller did not send, or not now. */
+  readonly strange: Map<string, number>;
   forgedMs: number;
 }
 
@@ -76,6 +82,7 @@ class Watch {
   private readonly turns: Turns;
   private readonly hosts = new Map<string, Host>();
   private readonly underway = new Map<string, Underway>();
+  private readonly mark: Buffer;
   private readonly dirty = new Set<Tunnel>();
   /** Hosts that are yet to be looked at in this sweep. */
   private sweep: Iterator<string> | undefined;
@@ -88,6 +95,7 @@ class Watch {
   constructor(host: ServiceHost) {
     this.host = host;
     this.lookedMs = host.clock.monotonic();
+    this.mark = host.random.bytes(MARK / 2);
     this.turns = new Turns(host.view.settings(tunnelSettings)["tunnel-probes"], this.lookedMs);
   }
 
@@ -190,7 +198,7 @@ class Watch {
 
   private hostOf(id: string): Host {
     let host = this.hosts.get(id);
-    if (host === undefined) this.hosts.set(id, (host = { ends: 0, tunnels: new Map(), rounds: [], askedMs: -Infinity, connected: true, forged: 0, forgedMs: 0 }));
+    if (host === undefined) this.hosts.set(id, (host = { ends: 0, tunnels: new Map(), rounds: [], askedMs: -Infinity, connected: true, strange: new Map(), forgedMs: 0 }));
     return host;
   }
 
@@ -256,7 +264,7 @@ class Watch {
 
   /** One at a time, so that its time begins when it goes. */
   private send(tunnel: Tunnel | undefined, host: string, size: number, out: Omit<StageOut, "data">, length: number): void {
-    const nonce = this.host.random.bytes(16);
+    const nonce = Buffer.concat([this.mark, this.host.random.bytes(16 - this.mark.length)]);
     const data = probeFrame(nonce, length);
     this.underway.set(nonce.toString("hex"), { tunnel, host, size, sentMs: this.host.clock.monotonic(), lateMs: this.lateMs, missed: false });
     this.host.send([{ ...out, data }]);
@@ -281,7 +289,7 @@ class Watch {
     const nonce = nonceOf(packet.data);
     const probe = nonce === undefined ? undefined : this.underway.get(nonce);
     if (probe?.host !== packet.chassis) {
-      this.forged(packet.chassis, now);
+      this.strange(packet.chassis, (nonce ?? "").slice(0, MARK), now);
       return;
     }
     this.underway.delete(nonce!);
@@ -327,13 +335,18 @@ class Watch {
 
   // --- who lies -----------------------------------------------------------------------------------------------------
 
-  private forged(chassis: string, now: number): void {
+  private strange(chassis: string, mark: string, now: number): void {
     const host = this.hosts.get(chassis);
     if (host === undefined) return;
-    if (now - host.forgedMs > FORGED_MS) [host.forged, host.forgedMs] = [0, now];
-    host.forged++;
-    if (host.forged === FORGED) for (const { tunnels } of this.hosts.values()) for (const tunnel of tunnels.values()) if (tunnel.ends.to === chassis) this.forget(tunnel);
-    if (host.forged % FORGED !== 0) return;
+    if (now - host.forgedMs > FORGED_MS) {
+      host.strange.clear();
+      host.forgedMs = now;
+    }
+    const count = (host.strange.get(mark) ?? 0) + 1;
+    if (host.strange.size < MARKS_MAX || host.strange.has(mark)) host.strange.set(mark, count);
+    const isForged = host.strange.size >= MARKS_MAX || count % FORGED === 0;
+    if (!isForged) return;
+    if (!this.isFlooded(chassis)) for (const { tunnels } of this.hosts.values()) for (const tunnel of tunnels.values()) if (tunnel.ends.to === chassis) this.forget(tunnel);
     const since = this.host.view.fact(forgedTable, chassis)?.since ?? timestampOf(this.host.clock.now());
     this.host.learn([learned(forgedTable, chassis, { id: chassis, since })]);
   }

@@ -136,6 +136,11 @@ export interface App {
   readonly effects?: Readonly<Record<string, TableEffects>>;
   /** Table name -> handler of what its flows punt. */
   readonly packetIn?: Readonly<Record<string, PacketInHandler>>;
+  /**
+   * Of its tables those whose packets every controller of a cluster hears, not the master of their switch alone: what handlers learn of them is known to all, and
+   * services are given them. What is to be sent because of them the master of a chassis sends.
+   */
+  readonly heard?: readonly string[];
   readonly services?: readonly ServiceDecl[];
   /** What is wrong now; asked when somebody asks. At most 100 are shown. */
   readonly problems?: (view: LiveView) => readonly AppProblem[];

@@ -18,6 +18,7 @@ describe("refused", () => {
     ["an extension of what is not required", [owner, app("dark", { extend: [extendResource(lampResource, {})] })], "app dark extends resource lamp of light, which it does not require"],
     ["a reference of a table that is not required", [owner, app("dark", { tables: [wire], references: [reference(wire, { to: table, ids: (w) => w.id })] })], "app dark has a reference of table lamp, which is not its own and of no app that it requires"],
     ["a reference of a derived table", [app("dark", { tables: [wire, glow], references: [reference(wire, { to: glow, ids: (w) => w.id })] })], "app dark has a reference of table glow, which is derived"],
+    ["heard packets of an undeclared table", [app("deaf", { heard: ["t"] })], "app deaf hears packets of table t, which it does not declare"],
     ["packets of an undeclared table", [app("dark", { packetIn: { t: () => [] } })], "app dark handles packets of table t, which it does not declare"],
     ["a list of two apps", [app("light", { opsLists: [{ path: "lamps", about: "", rows: () => [] }] }), app("dark", { opsLists: [{ path: "lamps", about: "", rows: () => [] }] })], "list lamps of dark is declared by light already"],
     ["a list at no word", [app("dark", { opsLists: [{ path: "a/b", about: "", rows: () => [] }] })], "app dark lists a/b: a path is one word, of small letters and hyphens"],

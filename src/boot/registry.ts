@@ -48,6 +48,9 @@ export function checkApps(apps: readonly App[]): void {
     for (const table of Object.keys(app.packetIn ?? {})) {
       if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} handles packets of table ${table}, which it does not declare`);
     }
+    for (const table of app.heard ?? []) {
+      if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} hears packets of table ${table}, which it does not declare`);
+    }
     for (const table of Object.keys(app.effects ?? {})) {
       if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} has effects of table ${table}, which it does not declare`);
     }

@@ -37,6 +37,17 @@ export class Packets {
     this.handlers = new Map(options.apps.flatMap((app) => Object.entries(app.packetIn ?? {}).map(([table, handler]) => [table, { app: app.name, handler }])));
   }
 
+  /** Numbers of tables whose packets are heard of switches of which another controller is the master. */
+  get heard(): ReadonlySet<number> {
+    const { apps, layout } = this.options;
+    return new Set(apps.flatMap((app) => (app.heard ?? []).map((table) => layout.table(table).id)));
+  }
+
+  /** A packet of a table that is heard, at a switch of which another controller is the master: what is learned of it is kept, what is to be sent that one sends. */
+  hear(packet: RawPacket): void {
+    this.handle(packet);
+  }
+
   /** Gives a packet to its handler; what the handler throws costs this packet alone. */
   handle(packet: RawPacket): readonly (PacketOut | LoweredOut)[] {
     const { layout, view, guard, log } = this.options;

@@ -124,6 +124,23 @@ describe.skipIf(!haveEtcd)("two controllers, one etcd", () => {
     expect([answer.status, answer.headers["x-axion-dataplane"]]).toEqual([201, answer.headers["x-axion-dataplane"]]);
   }, 60_000);
 
+  test("what a switch hears each controller knows: whether tunnels to hosts of the other carry anything, and who there has an address that the model does not list", async () => {
+    const far = await create(a, "network", { name: "far" });
+    const farSubnet = await create(a, "subnet", { network_id: far.id, ip_version: 4, cidr: "10.1.0.0/24" });
+    const router = await create(a, "router", { name: "r" });
+    for (const { id } of [subnet, farSubnet]) expect((await a.api("PUT", `/v2.0/routers/${router.id}/add_router_interface`, { subnet_id: id }, ADMIN)).status).toBe(200);
+    const port = await create(b, "port", { network_id: far.id, allowed_address_pairs: [{ ip_address: "10.1.0.64/26" }] });
+    const vm = await lab.addVm({ name: "far", hypervisor: hosts[1]!, portId: port.id, mac: port.mac_address, mtu: far.mtu });
+    await vm.setAddress([`${port.fixed_ips[0]!.ip_address}/24`, "10.1.0.77/24"], "10.1.0.1");
+    await vms[0]!.vm.setAddress(`${vms[0]!.ip}/24`, "10.0.0.1");
+    // hv1, where it is asked for, is a's, and the machine is at b's.
+    await until("an answer of who is not listed", () => vms[0]!.vm.reaches("10.1.0.77"), { timeoutMs: 20_000 });
+    for (const [of, from] of [[a, "hv1"], [b, "hv2"]] as const) {
+      await until(`tunnels from ${from}`, async () => (await of.ops<{ from: string; state: string }[]>("GET", "/tunnels")).body.some((t) => t.from === from && t.state === "up"), { timeoutMs: 20_000 });
+      expect((await of.ops<{ kind: string }[]>("GET", "/problems")).body.map(({ kind }) => kind).filter((kind) => /tunnel|host_cut|forged/.test(kind))).toEqual([]);
+    }
+  }, 90_000);
+
   test("a master is killed: the other one takes its host with no flow-mod and no packet lost, and gives it back when it is there again", async () => {
     const ping = vms[0]!.vm.pingStart(vms[1]!.ip, { intervalMs: 10 });
     await until("answers", () => ping.received > 20);
