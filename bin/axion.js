@@ -29,7 +29,7 @@ if (!existsSync(built)) {
   step("the build", process.execPath, [compiler, "-b", "--noCheck", folder]);
 }
 if (process.argv[2] === "start") {
-  // The same process, so that signals need nobody who hands them on. What of scripts/lib.sh's flags counts only at the start of node is in packaging/axion.service.
+  // The same process, so that signals need nobody who hands them on. What of scripts/lib.sh's flags counts only at the start of node is in packaging/systemd/axion.service.
   process.argv.splice(2, 1);
   process.setSourceMapsEnabled(true);
   setFlagsFromString("--always-sparkplug");

@@ -17,6 +17,7 @@ import { Facts } from "../src/model/facts.ts";
 import { Layer } from "../src/model/rows.ts";
 import { apiMarkdown, makeRegistry } from "../src/northbound/index.ts";
 import { Layout, type Register } from "../src/pipeline/layout.ts";
+import { configurationMarkdown } from "./configuration-docs.ts";
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
 const row = (...cells: readonly (string | number)[]): string => `| ${cells.map((c) => cell(String(c))).join(" | ")} |`;
@@ -459,6 +460,7 @@ export function pages(root: string, apps: readonly App[]): Record<string, string
     "docs/errors.md": errorsMarkdown(root),
     "docs/problems.md": problemsMarkdown(apps),
     "docs/alerts.md": alertsMarkdown(root),
+    "docs/configuration.md": configurationMarkdown(apps),
   };
 }
 

@@ -11,6 +11,7 @@ const REASONS: readonly (readonly [condition: RegExp, reason: string])[] = [
   [/haveEtcd/, "etcd is not installed: scripts/install-deps.sh test"],
   [/haveChromium/, "Chromium is not installed: scripts/install-deps.sh browser"],
   [/openssl/, "openssl is not installed"],
+  [/machineMissing/, "a machine of its own is not possible here: it wants root and systemd: scripts/install-deps.sh test"],
   [/withGo/, "Go is not installed: npm run test:nightly installs it"],
   [/dist\//, "it is not built: npm run build"],
 ];

@@ -32,7 +32,7 @@ beforeAll(async () => {
   made = pages(root, apps);
 });
 
-const generated = ["docs/pipeline.md", "docs/api.md", "docs/errors.md", "docs/problems.md", "docs/alerts.md"];
+const generated = ["docs/pipeline.md", "docs/api.md", "docs/errors.md", "docs/problems.md", "docs/alerts.md", "docs/configuration.md"];
 
 describe("generated pages", () => {
   test.each(generated)("%s is what `npm run docs` makes now", (path) => {
@@ -55,6 +55,18 @@ describe("generated pages", () => {
       for (const name of kind.attributes.keys()) expect(made["docs/api.md"]).toContain(`\n| ${name} |`);
     }
   });
+});
+
+test("docs/configuration.md has every flag of --help and its variable, each with its default, and no other", () => {
+  const page = new Map([...made["docs/configuration.md"]!.matchAll(/^\| `--([a-z0-9-]+) [^`]*` \| `(AXION_[A-Z0-9_]+)` \| (?:`([^`]*)`)? ?\|/gm)].map((m) => [m[1]!, { variable: m[2], fallback: m[3] }]));
+  const help = usage(100_000, apps);
+  const flags = new Map([...help.matchAll(/^ +--([a-z0-9-]+) [<[].*?[>\]] +(.*)$/gm)].map((m) => [m[1]!, /\(default: ([^()]*)\)$/.exec(m[2]!)?.[1]]));
+  expect(flags.size).toBeGreaterThan(50);
+  expect([...page.keys()].sort()).toEqual([...flags.keys()].sort());
+  for (const [name, { variable, fallback }] of page) {
+    expect(variable).toBe(`AXION_${name.toUpperCase().replaceAll("-", "_")}`);
+    if (fallback !== "false" && !/^(the |none$)/.test(flags.get(name) ?? "")) expect(fallback ?? "", name).toBe(flags.get(name) ?? "");
+  }
 });
 
 test("docs/pipeline.md names every table whose flows send packets to the controller, and no other", async () => {
@@ -138,7 +150,7 @@ describe("docs/errors.md and the source, both ways", () => {
 });
 
 describe("pages for readers", () => {
-  const written = ["README.md", "ARCHITECTURE.md", "docs/operations.md"];
+  const written = ["README.md", "ARCHITECTURE.md", "docs/operations.md", "docs/deployment.md"];
 
   test.each(written)("%s: links lead somewhere", (page) => {
     for (const [, target] of read(page).matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) expect(existsSync(join(root, dirname(page), target!)), target).toBe(true);
@@ -158,7 +170,7 @@ describe("pages for readers", () => {
     const known = new Set([...usage(120, apps).matchAll(/--([a-z-]+)/g)].map((m) => m[1]));
     const commands = makeProgram({ write: () => Promise.resolve(), error: () => undefined }, () => undefined);
     for (const command of [commands, ...commands.commands]) for (const option of command.options) known.add(option.long!.slice(2));
-    const own = new Set(["help", "check", "cluster", "encap", "underlay"]); // of every command; of the demo
+    const own = new Set(["help", "check", "cluster", "encap", "underlay", "max-old-space-size", "now"]); // of every command; of the demo; of node and systemctl
     for (const page of written) {
       for (const [, name] of read(page).matchAll(/`[^`\n]*?--([a-z-]{3,})/g)) expect(known.has(name) || own.has(name!), `${page}: --${name!}`).toBe(true);
     }

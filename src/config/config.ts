@@ -124,8 +124,10 @@ function build(given: ReadonlyMap<string, Given>): Config {
     throw new UsageError(`${where("ops")} ${text("ops")!}: anyone who reaches this address sees all and can remove hosts; give --ops-token-file, or --insecure if that is meant`);
   }
   const seconds = Number(text("audit-interval"));
-  if (!(seconds >= 1 && seconds <= 86_400)) throw new UsageError(`${where("audit-interval")} must be 1 to 86400 seconds, not ${text("audit-interval")!}`);
-  const whole = (name: FlagName, min: number, max: number): number => {
+  const [shortest, longest] = flags["audit-interval"].within;
+  if (!(seconds >= shortest && seconds <= longest)) throw new UsageError(`${where("audit-interval")} must be ${shortest} to ${longest} seconds, not ${text("audit-interval")!}`);
+  const whole = (name: "history-days" | "history-mb" | "accept-loss"): number => {
+    const [min, max] = flags[name].within;
     const value = text(name)!;
     if (!/^\d{1,15}$/.test(value) || Number(value) < min || Number(value) > max) throw new UsageError(`${where(name)} must be a whole number from ${min} to ${max}, not ${value === "" ? "empty" : value}`);
     return Number(value);
@@ -142,8 +144,8 @@ function build(given: ReadonlyMap<string, Given>): Config {
   return {
     dataDir: text("data-dir")!,
     ...storeOf(text, where),
-    keep: { ms: whole("history-days", 1, 36_500) * 86_400_000, bytes: whole("history-mb", 1, 1_048_576) * 1024 * 1024 },
-    ...(given.has("accept-loss") ? { acceptLoss: whole("accept-loss", 0, 2 ** 48 - 1) } : {}),
+    keep: { ms: whole("history-days") * 86_400_000, bytes: whole("history-mb") * 1024 * 1024 },
+    ...(given.has("accept-loss") ? { acceptLoss: whole("accept-loss") } : {}),
     api,
     ops,
     openflow: endpoint("openflow"),

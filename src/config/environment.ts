@@ -2,9 +2,15 @@
 // heard is found out by what it does not do, so the start says so.
 import { allFlags, variableOf, type Configurable } from "./flags.ts";
 
+/** Variables of the command `axion`, with what each says. */
+export const commandVariables: Readonly<Record<string, string>> = {
+  AXION_OPS_URL: "address of the ops listener that the command `axion` asks (`--ops-url`), by default `http://127.0.0.1:9697`",
+  AXION_OPS_TOKEN_FILE: "file with the token that the command `axion` bears there (`--ops-token-file`)",
+};
+
 /** Variables that are no settings of the controller: of the command `axion`, of what starts the controller, of tests and benchmarks. */
 export const otherVariables: readonly string[] = [
-  "AXION_OPS_URL", "AXION_OPS_TOKEN_FILE",
+  ...Object.keys(commandVariables),
   "AXION_STARTED_BY", "AXION_POISON_SCRATCH",
   "AXION_NIGHTLY", "AXION_SEED", "AXION_FUZZ_SEED", "AXION_SEQUENCE_SEED", "AXION_FIRST_MODE", "AXION_BENCH_AGAINST", "AXION_BENCH_KINDS", "AXION_SCREENSHOTS",
 ];

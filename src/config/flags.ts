@@ -8,6 +8,8 @@ import type { SettingDecl, Settings } from "../app/settings.ts";
 export interface Flag extends SettingDecl {
   /** Heading in --help. */
   readonly group: string;
+  /** Of a number: the least and the most it may be. */
+  readonly within?: readonly [min: number, max: number];
 }
 
 const LISTENERS = "Listeners:";
@@ -30,9 +32,9 @@ export const flags = {
   "store-key": { kind: "file", group: STORE, about: "its private key" },
   "store-user": { kind: "text", group: STORE, value: "NAME", about: "user of etcd, where it asks for one" },
   "store-password-file": { kind: "file", group: STORE, about: "file with that user's password" },
-  "history-days": { kind: "text", group: STORE, value: "DAYS", fallback: "30", about: "how long changes are kept to be read as history" },
-  "history-mb": { kind: "text", group: STORE, value: "MB", fallback: "1024", about: "how much of them is kept at most" },
-  "accept-loss": { kind: "text", group: STORE, value: "GENERATION", about: "start although acknowledged changes after this generation are damaged or missing; the refused start names it" },
+  "history-days": { kind: "text", group: STORE, value: "DAYS", fallback: "30", within: [1, 36_500], about: "how long changes are kept to be read as history" },
+  "history-mb": { kind: "text", group: STORE, value: "MB", fallback: "1024", within: [1, 1_048_576], about: "how much of them is kept at most" },
+  "accept-loss": { kind: "text", group: STORE, value: "GENERATION", within: [0, 2 ** 48 - 1], about: "start although acknowledged changes after this generation are damaged or missing; the refused start names it" },
   "tls-cert": { kind: "file", group: TLS, about: "certificate for OpenFlow and OVSDB over TLS" },
   "tls-key": { kind: "file", group: TLS, about: "its private key" },
   "tls-ca": { kind: "file", group: TLS, about: "CA that switches' certificates are verified against" },
@@ -55,7 +57,7 @@ export const flags = {
   "allowed-hosts": { kind: "list", group: ACCESS, value: "NAME", about: "names that the Host header may have on listeners on loopback that ask nobody who he is, beside names and addresses of loopback: a proxy's; repeat it or give a list with commas" },
   "disable-app": { kind: "list", group: FUNCTIONS, value: "NAME", about: "leave out a network function: no table, flow, route or attribute of it; repeat it or give a list with commas" },
   shadow: { kind: "boolean", group: RUNNING, about: "compile a copy of what is stored, compare it with what switches that connect have, log what would be changed on each, and touch nothing: no flow, no row, no write of the API" },
-  "audit-interval": { kind: "text", group: RUNNING, value: "SECONDS", fallback: "60", about: "time between audits, which compare a switch's tables with the desired flows and repair them" },
+  "audit-interval": { kind: "text", group: RUNNING, value: "SECONDS", fallback: "60", within: [1, 86_400], about: "time between audits, which compare a switch's tables with the desired flows and repair them" },
   name: { kind: "text", group: RUNNING, value: "NAME", about: "name of this controller, in logs and metrics and among several on one etcd, where each has its own (default: the hostname)" },
   "log-level": { kind: { oneOf: ["fatal", "error", "warn", "info", "debug", "trace", "silent"] }, group: RUNNING, value: "LEVEL", fallback: "info", about: "pino log level: fatal, error, warn, info, debug, trace, silent" },
   "log-pretty": { kind: "boolean", group: RUNNING, about: "human-readable log lines instead of JSON" },

@@ -17,7 +17,8 @@ export interface Given {
 type Known = ReadonlyMap<string, Flag>;
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const placeholder = (flag: Flag): string => {
+/** What stands for the value in --help. */
+export const placeholder = (flag: Flag): string => {
   if (flag.value !== undefined) return flag.value;
   if (typeof flag.kind === "object") return "oneOf" in flag.kind ? flag.kind.oneOf.join("|") : "addresses" in flag.kind ? "LIST" : "NUMBER";
   return { text: "VALUE", boolean: "true|false", "host:port": "HOST:PORT", url: "URL", domain: "NAME", file: "FILE", list: "LIST" }[flag.kind];

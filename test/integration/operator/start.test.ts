@@ -19,7 +19,7 @@ const TIMEOUT_MS = 120_000;
 
 /** The unit's command line, with the paths of this machine. */
 function unitCommand(): string[] {
-  const unit = readFileSync(path.join(root, "packaging/axion.service"), "utf8");
+  const unit = readFileSync(path.join(root, "packaging/systemd/axion.service"), "utf8");
   const line = /^ExecStart=(.*)$/m.exec(unit)![1]!;
   return line.replace("/usr/bin/node", process.execPath).replace("/opt/axion", root).replace(/ --config .*/, "").split(" ");
 }
@@ -201,7 +201,7 @@ test("its terminal closed: it ends in order", async () => {
 
 test("the unit is one that systemd takes", async () => {
   const unit = path.join(dir, "axion.service");
-  writeFileSync(unit, readFileSync(path.join(root, "packaging/axion.service"), "utf8").replace("/usr/bin/node", process.execPath));
+  writeFileSync(unit, readFileSync(path.join(root, "packaging/systemd/axion.service"), "utf8").replace("/usr/bin/node", process.execPath));
   const said = await new Promise<string>((resolve) => execFile("systemd-analyze", ["verify", unit], (error, out, err) => resolve((error as NodeJS.ErrnoException | null)?.code === "ENOENT" ? "" : out + err)));
   expect(said.split("\n").filter((line) => line.includes("axion.service") && !line.includes("documentation"))).toEqual([]);
 }, TIMEOUT_MS);
