@@ -39,8 +39,9 @@ const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switch
   hostile      every kind of hostile peer in turn beside an honest host: until a port plugged there is active (median of --repeats, default 5), how soon
                /healthz answers at worst, how long the event loop is held at most, memory at most, in MB more than before. AXION_BENCH_KINDS=<regular expression>: those kinds alone;
                AXION_BENCH_AGAINST=<dist/src/main.js of another build>: of that one
-  cluster      API writes a second with one, two and three controllers on three members of etcd, all on this machine: --connections (default 32) in all,
-               --seconds (default 10) each; what the slowest of them got of its share, latency, how often one came second and decided anew
+  cluster      one controller on a store of its own, then one, two and three on three members of etcd, all on this machine: API writes a second by --connections (default 32) in all,
+               --seconds (default 10) each; what the slowest of them got of its share, latency, how often one came second and decided anew; how long a change of
+               a port takes until the switch has its flows, asked for at its master and at another controller
 
 Without flags: 10 tenants x 2 networks x 50 ports over 10 hosts.`;
 
