@@ -36,12 +36,21 @@ export class LabNode extends NetNs {
   readonly ip: string;
   readonly ip6: string;
   readonly #relays = new Map<number, Promise<string>>();
+  readonly #link: { readonly device: string; readonly netns: string } | undefined;
   #relay: Running | undefined;
 
-  constructor(owner: Owner, name: string, ip: string, ip6: string) {
+  /** `link`: the other end of its link, and where that is. */
+  constructor(owner: Owner, name: string, ip: string, ip6: string, link?: { readonly device: string; readonly netns: string }) {
     super(owner, name);
     this.ip = ip;
     this.ip6 = ip6;
+    this.#link = link;
+  }
+
+  /** Cuts or mends its link to the management network, if it is a namespace of its own (`addNode`). */
+  async setLink(state: "up" | "down"): Promise<void> {
+    if (this.#link === undefined) throw new Error(`${this.name} has no link that could be cut`);
+    await ipBatch([`link set ${this.#link.device} ${state}`], this.#link.netns);
   }
 
   /** A unix socket that leads to 127.0.0.1:port of this namespace: what http.request({ socketPath }) wants. */
@@ -197,7 +206,7 @@ export class Lab implements Owner {
   /** Another namespace on the management network, for one more controller or a store. */
   async addNode(name: string): Promise<LabNode> {
     const host = 253 - this.#nodes++;
-    const node = new LabNode(this, name, `172.30.0.${host}`, `fd30::${host.toString(16)}`);
+    const node = new LabNode(this, name, `172.30.0.${host}`, `fd30::${host.toString(16)}`, { device: `nd${host}`, netns: this.#net.netns });
     await node.createNetns();
     await ipBatch(
       [`link add nd${host} type veth peer name mgmt netns ${node.netns}`, `link set nd${host} master brm addrgenmode none up`],

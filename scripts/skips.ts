@@ -8,6 +8,7 @@ const REASONS: readonly (readonly [condition: RegExp, reason: string])[] = [
   [/keystone|^missing\.length/i, "Keystone or its clients are not installed: scripts/install-deps.sh test"],
   [/ovsInstalled|haveOvs|ofctl/, "Open vSwitch is not installed: scripts/install-deps.sh lab"],
   [/haveVectors|recipe|recorded|existsSync\((shared|directory|malformed)\)/, "what other implementations say is not here: the folder ../shared, beside the clone"],
+  [/fakeTime/, "libfaketime is not installed: scripts/install-deps.sh test"],
   [/haveEtcd/, "etcd is not installed: scripts/install-deps.sh test"],
   [/haveChromium/, "Chromium is not installed: scripts/install-deps.sh browser"],
   [/openssl/, "openssl is not installed"],

@@ -1,8 +1,10 @@
 // `npm run demo -- --cluster`: three controllers over three etcd, three hypervisors. Whoever of the controllers goes, hosts and packets notice nothing.
+import { LabEtcd } from "../cluster/etcd.ts";
+import { switchesOf, unsettled } from "../cluster/masters.ts";
 import { Controller } from "../controller.ts";
 import { until } from "../exec.ts";
 import type { Hypervisor } from "../hypervisor.ts";
-import type { Lab, LabNode } from "../lab.ts";
+import type { Lab } from "../lab.ts";
 import type { Vm } from "../vm.ts";
 import { noErrors } from "./checks/control.ts";
 import { underlayUp } from "./join.ts";
@@ -31,22 +33,14 @@ interface House {
   network: { id: string; mtu: number };
 }
 
-interface Shown {
-  readonly id: string;
-  readonly role: string;
-  readonly state: string;
-  readonly master: string | null;
-  readonly flows: { readonly desired: number; readonly installed: number; readonly pending: number };
-}
-
 type Waiting = (awaited: string) => void;
 
 /** What becomes of `lab` and of the controllers, the caller's: it ends them. */
 export async function cluster(options: DemoOptions, report: Report, lab: Lab, started: (controller: Controller) => void): Promise<void> {
   const nodes = [lab.node, await lab.addNode("second"), await lab.addNode("third")];
-  const stores = await report.step("an etcd of three members", () => startEtcd(lab, nodes));
+  const etcd = await report.step("an etcd of three members", () => LabEtcd.start(lab, nodes));
   const controllers = NAMES.map((name, i) => new Controller(lab, {
-    name, node: nodes[i]!, readyTimeoutMs: 60_000, flags: ["--store", `etcd://${nodes.map(({ ip }) => `${ip}:2379`).join(",")}`, "--name", name, "--advertise", nodes[i]!.ip],
+    name, node: nodes[i]!, readyTimeoutMs: 60_000, flags: ["--store", etcd.store, "--name", name, "--advertise", nodes[i]!.ip],
   }));
   for (const controller of controllers) started(controller);
   const [hypervisors] = await Promise.all([
@@ -72,7 +66,7 @@ export async function cluster(options: DemoOptions, report: Report, lab: Lab, st
   await report.check("the house goes on without it", (waiting) => goesOn(house, controllers.filter((one) => one !== victim), waiting));
   await report.check("it comes back", (waiting) => back(house, victim, waiting));
   await report.check("a member of etcd killed", async () => {
-    await stores[0]!.stop("SIGKILL");
+    await etcd.kill(0);
     return goesOn(house, controllers, () => undefined);
   });
   for (const controller of controllers) await report.check(`errors in the log of ${controller.name}`, () => noErrors(controller));
@@ -85,32 +79,11 @@ export async function cluster(options: DemoOptions, report: Report, lab: Lab, st
   }
 }
 
-async function startEtcd(lab: Lab, nodes: readonly LabNode[]): Promise<{ stop(signal: NodeJS.Signals): Promise<unknown> }[]> {
-  const peers = nodes.map(({ ip }, i) => `m${i}=http://${ip}:2380`).join(",");
-  const members = nodes.map((node, i) => node.spawn(
-    [
-      "etcd", "--name", `m${i}`, "--data-dir", `${lab.dir}/etcd-${i}`, "--listen-client-urls", `http://${node.ip}:2379`, "--advertise-client-urls", `http://${node.ip}:2379`,
-      "--listen-peer-urls", `http://${node.ip}:2380`, "--initial-advertise-peer-urls", `http://${node.ip}:2380`, "--initial-cluster", peers,
-    ],
-    { logFile: `${lab.dir}/etcd-${i}.log` },
-  ));
-  await Promise.all(members.map((member) => member.waitFor(/ready to serve client requests|serving insecure client requests/, 30_000)));
-  return members;
-}
-
-const switches = async (of: Controller): Promise<Shown[]> => (await of.ops<{ switches: Shown[] }>("GET", "/switches")).body.switches;
-
 /** Until each host has one of `live` as its master, and all that it should have. */
 async function mastered({ hypervisors }: House, live: readonly Controller[], waiting: Waiting): Promise<void> {
-  let left: string[] = [];
+  let left: readonly string[] = [];
   const done = async (): Promise<boolean> => {
-    const seen = await Promise.all(live.map(async (controller) => ({ name: controller.name, shown: await switches(controller) })));
-    left = hypervisors.flatMap(({ systemId }) => {
-      const at = seen.flatMap(({ name, shown }) => shown.filter(({ id }) => id === systemId).map((one) => ({ name, ...one })));
-      const own = at.filter(({ role }) => role === "master");
-      const whole = own.length === 1 && own[0]!.state === "connected" && own[0]!.flows.pending === 0 && own[0]!.flows.installed === own[0]!.flows.desired;
-      return whole && at.length === live.length && at.every((one) => one === own[0] || one.role === "slave") ? [] : [`${systemId} (${at.map((one) => `${one.name}: ${one.role}, ${one.state}`).join("; ")})`];
-    });
+    left = await unsettled(hypervisors.map(({ systemId }) => systemId), live);
     waiting(`a master of ${left.join(", ")}`);
     return left.length === 0;
   };
@@ -120,7 +93,7 @@ async function mastered({ hypervisors }: House, live: readonly Controller[], wai
 }
 
 async function masters({ controllers, hypervisors }: House): Promise<Outcome> {
-  const shown = await switches(controllers[0]!);
+  const shown = await switchesOf(controllers[0]!);
   const of = hypervisors.map(({ systemId }) => `${systemId}: ${shown.find(({ id }) => id === systemId)?.master ?? "none"}`);
   return { held: new Set(of.map((one) => one.split(": ")[1])).size === hypervisors.length, figure: of.join(", "), expected: "another one for each" };
 }
@@ -189,7 +162,7 @@ const killed = (house: House, victim: Controller, waiting: Waiting): Promise<Out
     const left = house.controllers.filter((one) => one !== victim);
     await mastered(house, left, waiting);
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    const { master } = (await switches(left[0]!)).find(({ id }) => id === "hv1")!;
+    const { master } = (await switchesOf(left[0]!)).find(({ id }) => id === "hv1")!;
     return `kill -9 of ${victim.name}, ${master ?? "nobody"} has hv1 after ${seconds} s`;
   });
 

@@ -32,10 +32,10 @@ const AGAIN_MS = 500;
 const POLL_MS = 5;
 /** Who asks to be first is waited for so long. */
 const FIRST_MS = 1000;
-/** An append is answered in about this time, whatever it has to wait for before it is sent; callers are answered within two seconds. */
+/** An append is answered in about this time, whatever it has to wait for before it is sent, if etcd is away: callers are answered within two seconds. */
 const ANSWER_MS = 1500;
-/** Each request of it has so long at the least. */
-const LEAST_MS = 400;
+/** Each request of it has so long at the least, also on a machine with too much to do. */
+const LEAST_MS = 900;
 /** Appends in doubt that are remembered. */
 const DOUBTS = 1000;
 
@@ -328,9 +328,9 @@ export class EtcdStorage implements Storage {
     if (commits.length === 0) return after;
     const end = performance.now() + ANSWER_MS;
     // What is written cannot be let go of as fast: it waits.
-    if (this.tidying !== undefined && this.tail.bytes > 1.5 * this.keep.bytes) await before(end, this.tidying);
+    if (this.tidying !== undefined && this.tail.bytes > 1.5 * this.keep.bytes) await this.tidying;
     if (this.jumping !== undefined) await before(end, this.jumping.catch(() => undefined));
-    if (this.asked?.own === false && this.trouble === undefined) await before(end, this.asked.ended);
+    if (this.asked?.own === false && this.trouble === undefined) await before(end, this.asked.ended, () => true);
     if (after !== this.generation) return { conflict: this.generation };
     const raw = encodeEntry(commits, true);
     const token = randomBytes(9).toString("base64url");
@@ -344,7 +344,8 @@ export class EtcdStorage implements Storage {
       if (written === "late") return { conflict: this.generation };
       if (!("won" in written)) {
         this.flight = undefined;
-        await before(end, this.lost(written.head, written.entries));
+        // Where the next ones are known by then, the rest comes in its time.
+        await before(end, this.lost(written.head, written.entries), () => this.generation > after);
         return { conflict: this.generation };
       }
       revision = written.won;
@@ -526,14 +527,14 @@ export class EtcdStorage implements Storage {
 
 const left = (end: number): number => Math.max(LEAST_MS, end - performance.now());
 
-/** What `work` comes to, if it does by then; it goes on all the same. @throws StoreError UNAVAILABLE: nothing was written */
-async function before<T>(end: number, work: Promise<T>): Promise<T> {
+/** Until `work` is done, or for so long if that is `enough`; it goes on all the same. @throws StoreError UNAVAILABLE: nothing was written */
+async function before(end: number, work: Promise<unknown>, enough = (): boolean => false): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new StoreError("UNAVAILABLE", "etcd does not answer in time")), left(end)).unref();
+  const late = new Promise<void>((resolve, reject) => {
+    timer = setTimeout(() => (enough() ? resolve() : reject(new StoreError("UNAVAILABLE", "etcd does not answer in time"))), left(end)).unref();
   });
   try {
-    return await Promise.race([work, late]);
+    await Promise.race([work, late]);
   } finally {
     clearTimeout(timer);
     work.catch(() => undefined);
