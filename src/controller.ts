@@ -218,7 +218,7 @@ export class Controller {
         problems,
         held: () => southbound.held(),
         acceptStore: (id) => southbound.accept(id),
-        removeSwitch: (id) => southbound.remove(id),
+        removeSwitch: (id) => southbound.remove(id), otherMaster: (id) => southbound.otherMaster(id),
         checkFlowQuery: (query) => dump.check(query),
         flows: (query) => dump.flows(query),
         flowBytes: (query, format) => dump.bytes(query, format),

@@ -33,11 +33,12 @@ function make(options: { ready?: () => { ok: boolean; reason?: string }; flows?:
     providers: {
       ready: options.ready ?? (() => ({ ok: true })),
       switches: () => [{ id: "hv1" }, { id: "hv2" }],
-      switch: (id) => [{ id: "hv1" }, { id: "hv2" }].find((s) => s.id === id),
+      switch: (id) => [{ id: "hv1" }, { id: "hv2" }, { id: "hv4" }].find((s) => s.id === id),
       flows: () => options.flows ?? flows,
       ...(options.policy === undefined ? {} : { policy: () => options.policy! }),
       problems: () => problems,
       removeSwitch: (id) => Promise.resolve(id !== "hv1"),
+      otherMaster: (id) => (id === "hv4" ? "b" : undefined),
       onFlowEvent: (listener) => {
         listeners.push(listener);
         return () => (listeners = listeners.filter((l) => l !== listener));
@@ -95,6 +96,7 @@ describe("health, metrics, switches", () => {
     expect(await remove("hv1")).toEqual([409, "CONNECTED"]);
     expect(await remove("hv2")).toEqual([204, ""]);
     expect(await remove("hv3")).toEqual([404, "NOT_FOUND"]);
+    expect(await remove("hv4")).toEqual([409, "OTHER_MASTER"]);
     // Some clients name a type whether there is a body or not.
     expect(await remove("hv3", { "content-type": "application/json" })).toEqual([404, "NOT_FOUND"]);
   });

@@ -33,6 +33,8 @@ export interface OpsProviders {
   problems(): Iterable<Problem>;
   /** Forgets a host that will not come back. False: it is connected. */
   removeSwitch(id: string): Promise<boolean>;
+  /** Name of another controller that is the master of a host, and so knows whether it is connected. */
+  otherMaster?(id: string): string | undefined;
   /** Refuses what is not there to ask for: a table, an app, a resource. @throws BadQuery */
   checkFlowQuery?(query: FlowQuery): void;
   /** May answer with more than the query asks for: it is filtered again. */
@@ -257,6 +259,8 @@ export function createOps(options: OpsOptions): OpsServer {
     queryOf(request.url, []);
     const { id } = request.params;
     if (providers.switch(id) === undefined) return reply.code(404).send(failure("NOT_FOUND", `there is no switch ${id.slice(0, 256)}`));
+    const other = providers.otherMaster?.(id);
+    if (other !== undefined) return reply.code(409).send(failure("OTHER_MASTER", `the controller ${other} is the master of ${id}, and knows whether it is connected: ask that one`));
     if (await providers.removeSwitch(id)) return reply.code(204).send();
     return reply.code(409).send(failure("CONNECTED", `${id} is connected: run ovs-vsctl del-manager and ovs-vsctl del-controller for its bridge on the host first`));
   });

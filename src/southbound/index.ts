@@ -379,14 +379,19 @@ export class Southbound {
 
   /**
    * Forgets a chassis that will not come back: its row and its interfaces, hence what others have because of it. False: it
-   * is connected. Should it come back after all, it is a new one.
+   * is connected, or another controller is its master, which knows. Should it come back after all, it is a new one.
    */
   async remove(chassis: string): Promise<boolean> {
     const connected = (): boolean => this.inventory.host(chassis) !== undefined || this.byChassis.get(chassis)?.reader !== undefined;
-    if (connected()) return false;
+    if (connected() || this.otherMaster(chassis) !== undefined) return false;
     await this.inventory.remove(chassis, "removed by an operator");
     this.log.warn({ chassis }, "host removed by an operator");
     return true;
+  }
+
+  /** Name of another controller that is the master of a chassis. */
+  otherMaster(chassis: string): string | undefined {
+    return this.standing.isMaster(chassis) ? undefined : (this.standing.shown(chassis).master ?? undefined);
   }
 
   /** Switches that keep what they have and get nothing, by id. */

@@ -1,7 +1,7 @@
 // `axion pki` by its words, and what it makes as openssl sees it.
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -60,6 +60,15 @@ test.each([
   expect(answer).toMatchObject({ code, out: "", err: expect.stringContaining(message) });
   expect(answer.err.trim()).not.toContain("\n");
   expect(readdirSync(dir, { recursive: true }).sort()).toEqual(before);
+});
+
+test("an authority that cannot be trusted by all yet does not sign", async () => {
+  mkdirSync(join(dir, "ca.pem.new"));
+  expect(await run("rotate")).toMatchObject({ code: 1, out: "", err: expect.stringMatching(/^axion: cannot write .*ca\.pem\.new: .*\n$/) as string });
+  expect((await run("host", "hv3")).code).toBe(0);
+  expect(verify("hosts/hv3.pem", "sslclient")).toMatch(/: OK$/);
+  rmSync(join(dir, "ca.pem.new"), { recursive: true });
+  rmSync(join(dir, "hosts/hv3.pem"));
 });
 
 test("a new authority: both are trusted until nothing is signed by the old one", async () => {

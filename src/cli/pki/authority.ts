@@ -85,18 +85,22 @@ async function openssl(...args: string[]): Promise<void> {
   }
 }
 
-/** Whole, or as it was before. */
+/** Whole, or as it was before. @throws PkiError */
 async function replaced(path: string, content: Buffer | string, mode: number): Promise<void> {
   const next = `${path}.new`;
-  const file = await open(next, "w", mode);
   try {
-    await file.chmod(mode); // one that was left has another
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(next, "w", mode);
+    try {
+      await file.chmod(mode); // one that was left has another
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(next, path);
+  } catch (error) {
+    throw new PkiError("IO", `cannot write ${next}: ${fileErrorText(error)}`, error);
   }
-  await rename(next, path);
 }
 
 export class Authority {
@@ -214,12 +218,14 @@ export class Authority {
       await replaced(config, ["[req]", "prompt=no", "distinguished_name=name", "x509_extensions=extensions", "[name]", `CN=${name}`, "[extensions]", "basicConstraints=critical,CA:TRUE,pathlen:0", "keyUsage=critical,keyCertSign,cRLSign", "subjectKeyIdentifier=hash", ""].join("\n"), 0o600);
       const [key, certificate] = [join(at, "key"), join(at, "certificate")];
       await openssl("req", "-x509", "-new", "-newkey", "ec", "-pkeyopt", `ec_paramgen_curve:${CURVE}`, "-nodes", "-sha256", "-config", config, "-keyout", key, "-out", certificate, "-days", String(days), "-set_serial", serial());
+      const made = await readFile(certificate, "utf8");
+      // The newest first: a host that has Open vSwitch read one only is with it.
+      const others = await Promise.all((await this.numbers()).toReversed().map((n) => readFile(this.path("ca", String(n)).certificate, "utf8")));
       await replaced(paths.key, await readFile(key), 0o600);
-      await replaced(paths.certificate, await readFile(certificate), 0o644);
+      // Trusted before it signs, whatever ends this in between.
+      await replaced(this.trusted, [made, ...others].join(""), 0o644);
+      await replaced(paths.certificate, made, 0o644);
     });
-    // The newest first: a host that has Open vSwitch read one only is with it.
-    const all = await Promise.all((await this.numbers()).toReversed().map((n) => readFile(this.path("ca", String(n)).certificate, "utf8")));
-    await replaced(this.trusted, all.join(""), 0o644);
     return this.read("ca", String(number));
   }
 

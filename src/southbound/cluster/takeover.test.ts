@@ -45,3 +45,41 @@ test("who does not know yet what others have committed leaves a switch and its d
   expect(w.count("axion_flow_mods_sent_total")).toBe(sent);
   expect(await ovs.vsctl("list-ports", "br-int")).toContain("vx0");
 }, 60_000);
+
+test("a comparison that was begun before another one was the master does not go on beside the next, though the session is the same", async () => {
+  const many: Wanted = { flows: Array.from({ length: 12_000 }, (_, n) => numbered(n)) };
+  const { ovs, w, member } = await make(() => many);
+  await w.adopt(ovs);
+  let term = 1;
+  for (let n = 0; n < 3; n++) {
+    member.knows("b", ++term);
+    await role(w, "slave");
+    member.knows("a", ++term);
+    await role(w, "master");
+    // The switch is asked for its flows by now, and answers before it is asked for a role again.
+    member.knows("b", ++term);
+    await role(w, "slave");
+    member.knows("a", ++term);
+    await w.connected();
+  }
+  // Of each time that it began it ends at most once before it begins again.
+  const ends: number[] = [];
+  for (const { message } of w.log) {
+    if (message === "switch connected") ends.push(0);
+    else if (message === "switch in order") ends[ends.length - 1]!++;
+  }
+  expect([ends.length >= 4, Math.max(...ends)]).toEqual([true, 1]);
+  expect(w.count("axion_flow_mods_sent_total")).toBe(12_000);
+}, 60_000);
+
+test("a host is removed by its master alone, which knows whether it is connected", async () => {
+  const { ovs, w, member } = await make(() => ({}));
+  await w.adopt(ovs);
+  member.knows("b", 2);
+  await role(w, "slave");
+  await ovs.stop();
+  await eventually("it is not connected here", () => w.info()?.database !== "connected" && w.info()?.state === "disconnected");
+  expect([w.southbound.otherMaster("hv1"), await w.southbound.remove("hv1")]).toEqual(["b", false]);
+  member.knows("a", 3);
+  expect([w.southbound.otherMaster("hv1"), await w.southbound.remove("hv1"), w.info()]).toEqual([undefined, true, undefined]);
+}, 60_000);
