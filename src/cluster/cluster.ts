@@ -1,13 +1,11 @@
 // One controller among several: members, mastership and what they tell each other, as the rest of the controller asks for it.
-import { EtcdClient } from "etcd-v3-client";
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Random } from "../lib/random.ts";
+import { etcdClient, type EtcdAccess } from "../store/etcd/client.ts";
 import { Keys } from "../store/etcd/keys.ts";
 import { Remote } from "../store/etcd/remote.ts";
-import { parseEtcdUrl } from "../store/etcd/url.ts";
-import type { EtcdAccess } from "../store/open.ts";
 import { Confirmations, type ConfirmationsOptions } from "./confirmations.ts";
 import { ClusterKeys } from "./keys.ts";
 import { Mastership } from "./mastership.ts";
@@ -71,8 +69,7 @@ export class Cluster {
   /** Comes in, as one that is nobody's master yet. @throws UsageError when one of its name is there, EtcdError */
   static async join(options: ClusterOptions): Promise<Cluster> {
     const { url, etcd, name, version, log, clock, random } = options;
-    const { endpoints, tls, prefix } = parseEtcdUrl(url);
-    const client = new EtcdClient({ endpoints, tls: tls ? (etcd?.tls ?? {}) : undefined, user: etcd?.user });
+    const { client, prefix } = etcdClient(url, etcd);
     const says = { id: random.uuid(), version, since: new Date(clock.now()).toISOString() };
     return new Cluster(options, await Members.join({ client, keys: new ClusterKeys(prefix), name, says, log, clock }), new Remote(client, new Keys(prefix)));
   }

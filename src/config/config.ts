@@ -8,7 +8,8 @@ import { UsageError } from "../lib/usage-error.ts";
 import { settingValue } from "../app/settings.ts";
 import { allFlags, flagOf, flags, type Configurable, type FlagName } from "./flags.ts";
 import { readFile, readSources, type Given } from "./sources.ts";
-import { storeOf, type EtcdSettings } from "./store.ts";
+import type { EtcdAccess } from "../store/etcd/client.ts";
+import { storeOf } from "./store.ts";
 
 export interface Endpoint {
   readonly host: string;
@@ -24,7 +25,7 @@ export type AuthConfig =
 export interface Config {
   readonly dataDir: string;
   readonly store: string;
-  readonly etcd?: EtcdSettings;
+  readonly etcd?: EtcdAccess;
   /** How much of the past is kept. */
   readonly keep?: { readonly ms: number; readonly bytes: number };
   /** The generation after which acknowledged changes may be missing. */

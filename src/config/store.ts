@@ -1,19 +1,14 @@
 // Where state is kept: --store and what belongs to it.
 import { UsageError } from "../lib/usage-error.ts";
 import { StoreError } from "../store/errors.ts";
+import type { EtcdAccess } from "../store/etcd/client.ts";
 import { parseEtcdUrl } from "../store/etcd/url.ts";
 import { readFile } from "./sources.ts";
-
-/** How etcd is spoken to. */
-export interface EtcdSettings {
-  readonly tls?: { readonly ca?: Buffer | undefined; readonly cert?: Buffer | undefined; readonly key?: Buffer | undefined } | undefined;
-  readonly user?: { readonly name: string; readonly password: string } | undefined;
-}
 
 type Name = "store" | "store-ca" | "store-cert" | "store-key" | "store-user" | "store-password-file";
 
 /** `text`: what was given of a flag, or its default. @throws UsageError naming the flag */
-export function storeOf(text: (name: Name) => string | undefined, where: (name: Name) => string): { readonly store: string; readonly etcd?: EtcdSettings } {
+export function storeOf(text: (name: Name) => string | undefined, where: (name: Name) => string): { readonly store: string; readonly etcd?: EtcdAccess } {
   const store = text("store")!;
   const given = (["store-ca", "store-cert", "store-key", "store-user", "store-password-file"] as const).filter((name) => text(name) !== undefined);
   if (!/^etcds?:/.test(store)) {

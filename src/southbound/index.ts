@@ -166,7 +166,7 @@ export class Southbound {
       admitted: (row, session) => this.admitted(row, session),
     });
     this.audits = new AuditSchedule({ intervalMs: config.auditIntervalMs ?? 60_000, switches: () => this.byChassis.values(), clock, random, log: this.log });
-    this.zones = new Zones({ model, desired, log: options.log, switchOf: (chassis) => this.byChassis.get(chassis), cluster: options.cluster });
+    this.zones = new Zones({ model, desired, log: options.log, random, switchOf: (chassis) => this.byChassis.get(chassis), cluster: options.cluster });
     this.announcements = new Announcements({
       clock,
       connected: (chassis) => this.byChassis.get(chassis)?.session !== undefined,

@@ -3,6 +3,7 @@
 import { poolNumberTable, zonePool, type PoolNumber } from "#app";
 import type { Logger } from "pino";
 import type { Desired } from "../compiler/desired.ts";
+import type { Random } from "../lib/random.ts";
 import type { ClusterPort } from "./cluster/port.ts";
 import type { Switch } from "./openflow/switch.ts";
 import { cause, type ModelPort } from "./ovsdb/progress.ts";
@@ -11,6 +12,7 @@ export interface ZonesOptions {
   readonly model: ModelPort;
   readonly desired: Desired;
   readonly log: Logger;
+  readonly random: Random;
   readonly switchOf: (chassis: string) => Switch | undefined;
   /** Of several controllers: whether this one acts for a chassis. */
   readonly cluster?: Pick<ClusterPort, "masters"> | undefined;
@@ -45,7 +47,7 @@ export class Zones {
       for (const { n } of numbers) target.flushZone(n);
       await target.whenIdle();
       if (target.state !== "connected") return;
-      await model.transact(cause(`zones flushed on ${chassis}`), (tx) => {
+      await model.transact(cause(`zones flushed on ${chassis}`, this.options.random), (tx) => {
         for (const { id } of numbers) if (tx.get(poolNumberTable, id)?.releasing === true) tx.delete(poolNumberTable, id);
       });
     } catch (error) {

@@ -16,7 +16,8 @@ import { checkKey, compareKeys, LIMITS, type KvEntry, type KvOp, type KvStore } 
 import { LevelStorage, openLevel } from "./level/level.ts";
 import type { Generation, Keep } from "./log.ts";
 import { readWitness } from "./level/witness.ts";
-import { openStore, type EtcdAccess } from "./open.ts";
+import type { EtcdAccess } from "./etcd/client.ts";
+import { openStore } from "./open.ts";
 
 export interface StoreReport {
   readonly dir: string;

@@ -6,7 +6,7 @@ import type { HistoryLimits } from "./watch.ts";
 import type { KvStore, StoreLog } from "./kv.ts";
 import { openLevel } from "./level/level.ts";
 import type { Generation, Keep } from "./log.ts";
-import { parseEtcdUrl } from "./etcd/url.ts";
+import type { EtcdAccess } from "./etcd/client.ts";
 import { openMemory } from "./memory.ts";
 
 export interface OpenOptions {
@@ -26,12 +26,6 @@ export interface OpenOptions {
   readonly make?: boolean | undefined;
 }
 
-/** How etcd is spoken to. */
-export interface EtcdAccess {
-  /** PEM; for etcds: alone. */
-  readonly tls?: { readonly ca?: Buffer | undefined; readonly cert?: Buffer | undefined; readonly key?: Buffer | undefined } | undefined;
-  readonly user?: { readonly name: string; readonly password: string } | undefined;
-}
 
 export const isEtcd = (url: string): boolean => /^etcds?:/.test(url);
 
@@ -40,10 +34,10 @@ export async function openStore(url: string, options: OpenOptions): Promise<KvSt
   if (url === "level:") return await openLevel(join(options.dataDir, "store"), options);
   if (url === "memory:") return openMemory(options);
   if (isEtcd(url)) {
-    const { endpoints, tls, prefix } = parseEtcdUrl(url);
     // Loaded where it is used: gRPC is large.
-    const [{ EtcdClient }, { openEtcd }] = await Promise.all([import("etcd-v3-client"), import("./etcd/etcd.ts")]);
-    return openEtcd(new EtcdClient({ endpoints, tls: tls ? (options.etcd?.tls ?? {}) : undefined, user: options.etcd?.user }), prefix, options);
+    const [{ etcdClient }, { openEtcd }] = await Promise.all([import("./etcd/client.ts"), import("./etcd/etcd.ts")]);
+    const { client, prefix } = etcdClient(url, options.etcd);
+    return openEtcd(client, prefix, options);
   }
   throw new StoreError("UNSUPPORTED", `no such store: ${url}; there are level:, memory: and etcd://HOST:2379`);
 }

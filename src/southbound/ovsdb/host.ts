@@ -581,7 +581,7 @@ export class Host {
     const progress = this.inventory.progress.of(id);
     const chassisDiffers = storedChassis === undefined || !sameChassis(storedChassis, fresh(storedChassis.key));
     if (chassisDiffers || vifsDiffer(stored, seen.plugged)) {
-      const { result, generation } = await model.transact(cause(`${differenceText(stored, seen.plugged)} on ${this.chassis ?? this.peer}`), (tx): VifChanges => {
+      const { result, generation } = await model.transact(cause(`${differenceText(stored, seen.plugged)} on ${this.chassis ?? this.peer}`, this.inventory.options.random), (tx): VifChanges => {
         // Decided once more after what others wrote.
         if (this.inventory.options.cluster?.masters(id) === false) throw new NotMaster(id);
         const current = tx.get(chassisTable, id);

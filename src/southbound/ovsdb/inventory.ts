@@ -124,8 +124,8 @@ export class Inventory implements HostOwner {
 
   /** Nothing is left of the chassis. */
   async remove(chassis: string, why: string): Promise<void> {
-    const { model, apps, log, guard } = this.options;
-    await model.transact(cause(`host ${chassis} ${why}`), (tx) => {
+    const { model, apps, log, guard, random } = this.options;
+    await model.transact(cause(`host ${chassis} ${why}`, random), (tx) => {
       writeVifs(tx, apps, chassis, [], log, guard);
       for (const { id } of tx.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`)) tx.delete(poolNumberTable, id);
       tx.delete(chassisTable, chassis);

@@ -3,6 +3,7 @@
 import { vifTable, type App, type Vif } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../../lib/hook-guard.ts";
+import type { Random } from "../../lib/random.ts";
 import type { Cause, Model } from "../../model/model.ts";
 import { limits } from "../bounds/limits.ts";
 import type { ClusterPort } from "../cluster/port.ts";
@@ -23,6 +24,7 @@ export interface ProgressOptions {
   readonly apps: readonly App[];
   readonly log: Logger;
   readonly guard: HookGuard;
+  readonly random: Random;
   /** The generation that a chassis' switch has confirmed, 0 = none. */
   readonly confirmed: (chassis: string) => number;
   /** Something about the chassis' interfaces has to be written to its database. */
@@ -95,7 +97,7 @@ export class InterfaceProgress {
         const generation = confirmed(chassis);
         const ready = generation === 0 ? [] : some(progress.awaiting.values(), (a) => a.generation <= generation, limits.interfacesAPiece);
         if (ready.length === 0 || this.isOthers(chassis)) return;
-        await model.transact(cause(`flows confirmed by ${chassis}`), (tx) => {
+        await model.transact(cause(`flows confirmed by ${chassis}`, this.options.random), (tx) => {
           if (this.isOthers(chassis)) return;
           for (const { vif } of ready) if (sameVif(tx.get(vifTable, vif.id), vif)) runHook(tx, apps, "installed", vif, guard);
         });
@@ -151,5 +153,5 @@ function some<T>(all: Iterable<T>, holds: (one: T) => boolean, most: number): T[
   return found;
 }
 
-let requests = 0;
-export const cause = (call: string): Cause => ({ requestId: `southbound-${++requests}`, call, own: true });
+/** `random`: other controllers of the cluster, and this one after a restart, write other ids. */
+export const cause = (call: string, random: Random): Cause => ({ requestId: `req-${random.uuid()}`, call, own: true });

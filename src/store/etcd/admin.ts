@@ -1,17 +1,14 @@
 // What is done with a store in etcd beside running on it: made of rows from elsewhere, and measured.
-import { EtcdClient } from "etcd-v3-client";
 import { randomBytes, randomUUID } from "node:crypto";
 import { StoreError } from "../errors.ts";
 import type { KvEntry } from "../kv.ts";
 import type { Generation } from "../log.ts";
-import type { EtcdAccess } from "../open.ts";
+import { etcdClient, type EtcdAccess } from "./client.ts";
 import { Keys } from "./keys.ts";
 import { explain, Remote } from "./remote.ts";
-import { parseEtcdUrl } from "./url.ts";
 
-async function withRemote<T>(url: string, { tls, user }: EtcdAccess, work: (remote: Remote) => Promise<T>): Promise<T> {
-  const { endpoints, tls: secure, prefix } = parseEtcdUrl(url);
-  const client = new EtcdClient({ endpoints, tls: secure ? (tls ?? {}) : undefined, user });
+async function withRemote<T>(url: string, access: EtcdAccess, work: (remote: Remote) => Promise<T>): Promise<T> {
+  const { client, prefix } = etcdClient(url, access);
   try {
     return await work(new Remote(client, new Keys(prefix)));
   } catch (error) {

@@ -3,7 +3,7 @@
 import { Metadata, type ServiceError } from "@grpc/grpc-js";
 import { EtcdError } from "../errors.ts";
 import { procedures, type DeleteRangeRequest, type DeleteRangeResponse, type Procedure, type PutRequest, type PutResponse, type RangeRequest, type RangeResponse, type StatusResponse, type TxnRequest, type TxnResponse } from "../messages.ts";
-import { Endpoints, type Endpoint, type TlsFiles } from "./endpoints.ts";
+import { Endpoints, type Carrier, type Endpoint, type TlsFiles } from "./endpoints.ts";
 import { failure, mayHeal } from "./failure.ts";
 import { Watch, type WatchHandlers, type WatchTarget } from "./watch.ts";
 
@@ -13,6 +13,8 @@ export interface ClientConfig {
   /** Without it the connections are plain. */
   readonly tls?: TlsFiles | undefined;
   readonly user?: { readonly name: string; readonly password: string } | undefined;
+  /** By which a member is spoken to, in the place of gRPC: for simulations. */
+  readonly carrier?: ((address: string) => Carrier) | undefined;
 }
 
 export interface CallOptions {
@@ -35,8 +37,8 @@ export class EtcdClient {
   private closed = false;
   private readonly watches = new Set<Watch>();
 
-  constructor({ endpoints, tls, user }: ClientConfig) {
-    this.endpoints = new Endpoints(endpoints, tls);
+  constructor({ endpoints, tls, user, carrier }: ClientConfig) {
+    this.endpoints = new Endpoints(endpoints, tls, carrier);
     this.user = user;
   }
 

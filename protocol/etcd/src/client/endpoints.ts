@@ -10,10 +10,13 @@ export interface TlsFiles {
   readonly key?: Buffer | undefined;
 }
 
+/** What carries calls to one member. gRPC, unless the client's config says otherwise. */
+export type Carrier = Pick<Client, "makeUnaryRequest" | "makeBidiStreamRequest" | "close">;
+
 export interface Endpoint {
   /** HOST:PORT */
   readonly address: string;
-  readonly client: Client;
+  readonly client: Carrier;
 }
 
 const MiB = 1024 * 1024;
@@ -37,10 +40,10 @@ export class Endpoints {
   readonly all: readonly Endpoint[];
   private at = 0;
 
-  constructor(addresses: readonly string[], tls: TlsFiles | undefined) {
+  constructor(addresses: readonly string[], tls: TlsFiles | undefined, carrier?: (address: string) => Carrier) {
     if (addresses.length === 0) throw new EtcdError("REFUSED", "no endpoint of etcd is given");
     const secure: ChannelCredentials = tls === undefined ? credentials.createInsecure() : credentials.createSsl(tls.ca ?? null, tls.key ?? null, tls.cert ?? null);
-    this.all = addresses.map((address) => ({ address, client: new Client(address, secure, OPTIONS) }));
+    this.all = addresses.map((address) => ({ address, client: carrier?.(address) ?? new Client(address, secure, OPTIONS) }));
   }
 
   get current(): Endpoint {

@@ -85,6 +85,8 @@ interface FakeSwitchEvents {
   message: [Decoded, Channel];
   /** What is about to be answered with an error. */
   refused: [OpenFlowError, Channel];
+  /** A flow-mod was carried out, by itself or in a bundle. */
+  applied: [Decoded<MessageOf<"flow_mod">>, Channel];
   packet_out: [PacketOut, Channel];
   flow_removed: [FakeFlow, RemovedReason];
   ct_flush: [Decoded, Channel];
@@ -224,6 +226,12 @@ export class FakeSwitch extends EventEmitter<FakeSwitchEvents> {
   /** The flow that a packet with these field values hits in a table; a field that is not given counts as zero. */
   lookup(tableId: number, packet: Match): FakeFlow | undefined {
     return this.tables.lookup(tableId, packet);
+  }
+
+  /** Carries out a flow-mod as if somebody on the host had sent it. @throws OpenFlowError a refusal */
+  flowMod(mod: FlowRequest): void {
+    this.tables.check(mod);
+    this.host.transaction((tx) => this.tables.apply(mod, tx));
   }
 
   /** Counts packets for a flow, as if they had hit it now. */
@@ -409,6 +417,7 @@ export class FakeSwitch extends EventEmitter<FakeSwitchEvents> {
       case "flow_mod":
         this.plannedRefusal();
         this.tables.apply(message as unknown as FlowRequest, tx);
+        if (this.listenerCount("applied") > 0) tx.after(() => this.emit("applied", message, channel));
         return;
       case "group_mod":
         this.groupTable.applyGroup(message, this.tables, tx);
