@@ -284,9 +284,13 @@ export class Controller {
     const { Cluster } = await import("./cluster/index.ts");
     const cluster = await Cluster.join({ url, etcd, name, version: version(), log, clock, random });
     this.stops.push(() => cluster.leave());
-    const changed = cluster.knowing({ hosts: () => Array.from(model.view.all(chassisTable), ({ id }) => id), generation: () => model.generation });
-    this.stops.push(model.onCommit(({ changes }) => {
-      if (changes.some(({ table, before, after }) => table === chassisTable && (before === undefined || after === undefined))) changed();
+    const hosts = (): readonly string[] => Array.from(model.view.all(chassisTable), ({ id }) => id);
+    let generation = Math.max(0, ...hosts().map((id) => model.lastChange(chassisTable.name, id)?.generation ?? 0));
+    const changed = cluster.knowing({ hosts, generation: () => generation, newest: () => model.generation });
+    this.stops.push(model.onCommit((commit) => {
+      if (!commit.changes.some(({ table }) => table === chassisTable)) return;
+      generation = commit.generation;
+      changed();
     }));
     return cluster;
   }

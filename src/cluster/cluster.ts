@@ -23,6 +23,13 @@ export interface ClusterOptions {
   readonly random: Random;
 }
 
+/** What hosts there are, the generation at which a row of one changed last, and that of the store. */
+interface Known {
+  readonly hosts: () => readonly string[];
+  readonly generation: () => number;
+  readonly newest: () => number;
+}
+
 /** As GET /cluster shows it. */
 export interface ClusterShown {
   readonly name: string;
@@ -47,10 +54,10 @@ export class Cluster {
   private readonly options: ClusterOptions;
   private readonly store: Remote;
   private confirmations: Confirmations | undefined;
-  private known: { readonly hosts: () => readonly string[]; readonly generation: () => number } | undefined;
+  private known: Known | undefined;
   private gathering: Cancel | undefined;
   private refreshing: Promise<void> | undefined;
-  private readonly moved = new Set<() => void>();
+  private readonly moved = new Set<(moved: readonly string[]) => void>();
   private readonly later = new Set<() => void>();
   /** Since when there is no lease. */
   private lapsedAt: Date | undefined;
@@ -104,8 +111,8 @@ export class Cluster {
     // Whoever is refused by hundreds of switches asks once.
     return (this.refreshing ??= (async () => {
       try {
-        this.gathering?.();
-        this.learn();
+        // Hosts that come and go just now are known in a moment. Else somebody has a later generation for the same ones.
+        if (this.gathering === undefined) this.learn(this.known?.newest() ?? 0);
         await this.members.refresh();
       } finally {
         this.refreshing = undefined;
@@ -113,38 +120,38 @@ export class Cluster {
     })());
   }
   /** Who serves, who is the master of a host, or whether this one holds its lease, is not as before. */
-  onChange(listener: () => void): () => void {
+  onChange(listener: (moved?: readonly string[]) => void): () => void {
     this.moved.add(listener);
-    const undo = this.members.onChange(listener);
+    const undo = this.members.onChange(() => listener());
     return () => {
       this.moved.delete(listener);
       undo();
     };
   }
-  /** The term is later, and all else as before. */
+  /** The term is later, as hosts came or went, and no other one has another master. */
   onTerm(listener: () => void): () => void {
     this.later.add(listener);
     return () => this.later.delete(listener);
   }
 
-  /** Where the hosts that have masters are known. What is returned is called when one came or went: that is taken over a second later, with all that came or went meanwhile. */
-  knowing(known: { readonly hosts: () => readonly string[]; readonly generation: () => number }): () => void {
+  /** Where the hosts that have masters are known. What is returned is called when a row of one changed: that is taken over a second later, with all that changed meanwhile. */
+  knowing(known: Known): () => void {
     this.known = known;
-    this.learn();
+    this.learn(known.generation());
     return () => {
-      this.gathering ??= this.options.clock.setTimeout(() => this.learn(), GATHER_MS);
+      this.gathering ??= this.options.clock.setTimeout(() => {
+        this.gathering = undefined;
+        this.learn(known.generation());
+      }, GATHER_MS);
     };
   }
 
-  private learn(): void {
-    this.gathering = undefined;
-    if (this.known === undefined) return;
-    const { term } = this.mastership;
-    const moved = this.mastership.learn(this.known.hosts(), this.known.generation());
-    if (!moved && this.mastership.term === term) return;
-    for (const listener of moved ? this.moved : this.later) {
+  private learn(generation: number): void {
+    const moved = this.known && this.mastership.learn(this.known.hosts(), generation);
+    if (moved === undefined) return;
+    for (const listener of moved.length > 0 ? this.moved : this.later) {
       try {
-        listener();
+        listener(moved);
       } catch (error) {
         this.options.log.error({ err: error }, "listener of masters failed");
       }

@@ -104,8 +104,8 @@ function descending(members: readonly string[], hosts: readonly string[]): Float
  *    and what those claim who still know less is refused as stale from then on. For as long as it lasts a switch may have no master: its flows stay.
  *  - A host that is not in the set yet has the member of the highest weight; when it is in, it has that one still, as long as no bound binds.
  *
- * A start may take a later generation for that of the hosts than others have (it does not know when the last one came). Who is refused for that
- * takes the newest as well, as with members (`Cluster.refresh`).
+ * The generation of the hosts is that at which a row of one changed last, which a start can read as well: who knows the same has the same term, but
+ * that a removal is not seen in rows that are there. Who is refused for such a difference takes the newest of all (`Cluster.refresh`).
  */
 export class Mastership {
   private readonly members: Pick<Members, "name" | "holds" | "serving">;
@@ -118,12 +118,14 @@ export class Mastership {
     this.members = members;
   }
 
-  /** All hosts that there are as of a generation. Whether it changes the master of any of them. */
-  learn(hosts: readonly string[], generation: number): boolean {
-    const before = new Map(hosts.map((host) => [host, this.masterOf(host)]));
-    this.hosts = hosts;
+  /** All hosts that there are as of a generation. Which of them have another master now; undefined: they are the same hosts as before. */
+  learn(hosts: readonly string[], generation: number): readonly string[] | undefined {
     this.term = Math.max(this.term, generation);
-    return hosts.some((host) => this.masterOf(host) !== before.get(host));
+    const known = new Set(this.hosts);
+    if (hosts.length === known.size && hosts.every((host) => known.has(host))) return undefined;
+    const before = hosts.map((host) => this.masterOf(host));
+    this.hosts = hosts;
+    return hosts.filter((host, n) => this.masterOf(host) !== before[n]);
   }
 
   /** As etcd said last; undefined: nobody serves. */

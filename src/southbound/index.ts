@@ -187,7 +187,7 @@ export class Southbound {
     this.undo.push(model.onCommit((commit) => this.onCommit(commit)), desired.onDelta((delta) => this.onDelta(delta)));
     const { cluster } = this.options;
     if (cluster !== undefined) {
-      this.undo.push(cluster.onChange(() => this.inventory.kickAll()), cluster.onConfirmed((master) => this.confirmedElsewhere(master)));
+      this.undo.push(cluster.onChange((moved) => this.inventory.kickAll(moved)), cluster.onConfirmed((master) => this.confirmedElsewhere(master)));
     }
     const tls: TlsOptions | undefined = config.tls && { ...config.tls, requestCert: true, rejectUnauthorized: true };
     const maxConnections = config.maxConnections ?? MAX_CONNECTIONS;

@@ -13,9 +13,9 @@ export interface ClusterPort {
   refresh(): Promise<void>;
   /** The last generation that anybody has committed, as of now. @throws when that is not to be had */
   head(): Promise<number>;
-  /** Who is there, who is the master of a chassis, or whether this one may act, is not as before. */
-  onChange(listener: () => void): () => void;
-  /** The term is later, and all else as before. */
+  /** Who is there, who is the master of a chassis, or whether this one may act, is not as before. `moved`: of these chassis alone the master. */
+  onChange(listener: (moved?: readonly string[]) => void): () => void;
+  /** The term is later, as hosts came or went, and no other one has another master. */
   onTerm(listener: () => void): () => void;
   /** What hosts have to connect to, of the other members that say so: "tcp:192.0.2.1:6640". */
   readonly managers: readonly { readonly name: string; readonly target: string }[];

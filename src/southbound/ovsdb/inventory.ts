@@ -65,8 +65,8 @@ export class Inventory implements HostOwner {
   }
 
   /** Which controller writes for which host, or which others there are, is not as before. */
-  kickAll(): void {
-    for (const host of this.all) host.kick();
+  kickAll(these?: readonly string[]): void {
+    for (const host of these?.map((id) => this.byChassis.get(id)) ?? this.all) host?.kick();
   }
 
   /** What an interface is for may have changed: looks whether its mark has to. */
