@@ -9,35 +9,16 @@ import { onHost } from "../../../lab/demo/picture.ts";
 import { exec, until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
+import { missingLine, stepsOf } from "../../support/pages.ts";
 
 const nightly = process.env.AXION_NIGHTLY === "1";
 /** Faults that are known for what they are only after time-outs, or need the controller started again: of these npm test has what it can in other files. */
 const LONG = new Set(["A host is silent", "A switch holds: it would lose flows", "A tunnel is down, or large packets do not pass", "The disk is full"]);
 
-/** The first block of a page's section is what is typed, the second what it has to show. */
-interface Step {
-  readonly commands: string;
-  readonly shows: readonly string[];
-}
-
 const page = readFileSync(path.join(repositoryRoot(), "docs/runbook.md"), "utf8");
-const [intro = "", ...rest] = page.split(/^## /m);
-const sections = new Map(rest.map((section) => [section.split("\n", 1)[0]!, section] as const));
-const blocks = (text: string): RegExpMatchArray[] => [...text.matchAll(/^```sh\n([^]*?)^```\n(?:```text\n([^]*?)^```\n)?/gm)];
-const stepsOf = (section: string): Step[] => blocks(section).map(([, commands, shows = ""]) => ({ commands: commands!, shows: shows.split("\n").filter((line) => line !== "") }));
-const definitions = blocks(intro).map(([, commands]) => commands!).join("");
-
-/** Each of the lines, one after another; "..." and runs of blanks are anything of a line. */
-function missingLine(output: string, wanted: readonly string[]): string | undefined {
-  const lines = output.split("\n");
-  let at = 0;
-  for (const line of wanted) {
-    const pattern = new RegExp(`^${line.trim().split(/\.\.\.+/).map((part) => part.trim().replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/ +/g, " +")).join(".*")}`);
-    while (at < lines.length && !pattern.test(lines[at]!.trim())) at++;
-    if (at++ >= lines.length) return line;
-  }
-  return undefined;
-}
+const sections = new Set(page.split(/^## /m).slice(1).map((section) => section.split("\n", 1)[0]!));
+const allSteps = stepsOf(page);
+const definitions = allSteps.filter(({ section }) => section === "").map(({ commands }) => commands).join("");
 
 /** Makes a fault; what is half made is mended. */
 async function undone(mend: () => Promise<void>, make: () => Promise<void>): Promise<() => Promise<void>> {
@@ -182,16 +163,16 @@ describe.skipIf(Lab.missing().length > 0)("the runbook", () => {
   };
 
   test("has a fault for each section, and no other", () => {
-    expect(Object.keys(faults)).toEqual([...sections.keys()]);
+    expect(Object.keys(faults)).toEqual([...sections]);
     expect([...LONG].filter((heading) => !sections.has(heading))).toEqual([]);
   });
 
-  test.each([...sections.keys()].filter((heading) => nightly || !LONG.has(heading)))("%s", async (heading) => {
+  test.each([...sections].filter((heading) => nightly || !LONG.has(heading)))("%s", async (heading) => {
     own = {};
     const mend = await faults[heading]!();
     try {
       let before = "";
-      const steps = stepsOf(sections.get(heading)!);
+      const steps = allSteps.filter(({ section }) => section === heading);
       expect(steps.length).toBeGreaterThan(0);
       for (const { commands, shows } of steps) {
         expect(shows.length, commands).toBeGreaterThan(0);
