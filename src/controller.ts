@@ -26,7 +26,7 @@ import { version } from "./lib/version.ts";
 import { History } from "./model/history.ts";
 import { Model } from "./model/model.ts";
 import { earlierLayouts } from "./model/layouts.ts";
-import { withCopy } from "./model/copied-store.ts";
+import { withCopy, withRows } from "./model/copied-store.ts";
 import { Lineage } from "./model/lineage.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
 import { refuseNewer, upgradeStore } from "./model/upgrade.ts";
@@ -263,23 +263,24 @@ export class Controller {
     return { hosts: isLoopbackName(host) ? new Set(this.options.config.allowedHosts) : undefined, origins: new Set(origins), links };
   }
 
-  private async openStored(dataDir: string, onSync?: (seconds: number) => void): Promise<KvStore> {
+  private async openStored(dataDir: string, onSync?: (seconds: number) => void, store = this.options.config.store): Promise<KvStore> {
     const { config, log } = this.options;
-    if (config.store === "level:") {
+    if (store === "level:") {
       await makeFolder(dataDir);
       const kept = await keepFirstEdition(dataDir);
       if (kept !== undefined) log.info({ dataDir, copy: kept }, "a data directory of the first edition is taken over, a copy is kept");
     }
-    if (isEtcd(config.store) && config.acceptLoss !== undefined) throw new UsageError(`--accept-loss has no meaning with --store ${config.store}: start on a backup of etcd`);
-    return openStore(config.store, { dataDir, log, history: WATCHED, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss, onSync, etcd: config.etcd }).catch((error: unknown) => {
-      throw error instanceof StoreError && isEtcd(config.store) ? new StoreError(error.code, `--store ${config.store}: ${error.message}`, error.fields, error) : error;
+    if (isEtcd(store) && config.acceptLoss !== undefined) throw new UsageError(`--accept-loss has no meaning with --store ${store}: start on a backup of etcd`);
+    return openStore(store, { dataDir, log, history: WATCHED, keep: config.keep ?? KEEP, acceptLoss: config.acceptLoss, onSync, etcd: config.etcd }).catch((error: unknown) => {
+      throw error instanceof StoreError && isEtcd(store) ? new StoreError(error.code, `--store ${store}: ${error.message}`, error.fields, error) : error;
     });
   }
 
   /** undefined: the store is this controller's alone. */
   private async joinCluster(clock: Clock, random: Random, model: Model): Promise<Cluster | undefined> {
     const { config: { store: url, etcd, name }, log } = this.options;
-    if (!isEtcd(url)) return undefined;
+    // A shadow is no member: it has no share, no lease, and nobody waits for it.
+    if (!isEtcd(url) || this.options.config.shadow === true) return undefined;
     // Loaded where it is used: gRPC is large.
     const { Cluster } = await import("./cluster/index.ts");
     const cluster = await Cluster.join({ url, etcd, name, version: version(), log, clock, random });
@@ -303,9 +304,10 @@ export class Controller {
   }
 
   private async openCopy(): Promise<KvStore> {
-    const { config } = this.options;
-    if (config.store !== "level:") throw new UsageError(`--shadow compares switches with what is stored: --store ${config.store} has nothing`);
-    const { opened, remove } = await withCopy(config.dataDir, (copy) => this.openStored(copy));
+    const { config: { store, etcd, dataDir } } = this.options;
+    if (store !== "level:" && !isEtcd(store)) throw new UsageError(`--shadow compares switches with what is stored: --store ${store} has nothing`);
+    const open = (copy: string): Promise<KvStore> => this.openStored(copy, undefined, "level:");
+    const { opened, remove } = isEtcd(store) ? await withRows({ url: store, etcd }, open) : await withCopy(dataDir, open);
     this.stops.push(remove);
     return opened;
   }

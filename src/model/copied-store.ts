@@ -3,6 +3,7 @@ import { cp, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { copyStore, type Place } from "../store/admin.ts";
 import { StoreError } from "../store/errors.ts";
 import { UsageError } from "../lib/usage-error.ts";
 
@@ -31,5 +32,18 @@ export async function withCopy<T>(folder: string, open: (copy: string) => Promis
       else if (error instanceof StoreError) throw new UsageError(`--data-dir ${folder}: no copy of it is whole, in ${TRIES} tries (${error.code}): compare when its controller writes less, or look with axion store check when it is stopped`);
       else throw error;
     }
+  }
+}
+
+/** The same of a store in etcd, of which nothing is written there: its rows of one generation. @throws StoreError, and what `open` throws */
+export async function withRows<T>(from: Place, open: (copy: string) => Promise<T>): Promise<{ readonly opened: T; readonly remove: () => Promise<void> }> {
+  const copy = await mkdtemp(join(tmpdir(), "axion-shadow-"));
+  const remove = (): Promise<void> => rm(copy, { recursive: true, force: true });
+  try {
+    await copyStore(from, copy);
+    return { opened: await open(copy), remove };
+  } catch (error) {
+    await remove();
+    throw error;
   }
 }

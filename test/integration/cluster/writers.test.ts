@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { EtcdClient } from "etcd-v3-client";
 import { EtcdServer, haveEtcd } from "etcd-v3-client/testing";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { ControllerProcess, nightly, type HttpAnswer } from "../../support/process.ts";
 
 const CONTROLLERS = 3;
@@ -38,6 +38,17 @@ async function leader(): Promise<number | undefined> {
   }));
   const found = leads.indexOf(true);
   return found < 0 ? undefined : found;
+}
+
+/** Until everybody can be written to, and has a lease of which everybody knows. */
+async function together(): Promise<void> {
+  for (const controller of controllers) {
+    for (;;) {
+      const { lease, members } = (await controller.ops("/cluster")).body as { lease: boolean; members: { state: string }[] };
+      if (lease && members.filter(({ state }) => state === "serving").length === CONTROLLERS && (await controller.ops("/readyz")).status === 200) break;
+      await sleep(50);
+    }
+  }
 }
 
 const newest = async (): Promise<number> => Math.max(...(await Promise.all(controllers.map(async (c) => Number((await c.api("GET", "/v2.0/networks?limit=1")).headers["x-axion-generation"])))));
@@ -113,6 +124,38 @@ describe.skipIf(!haveEtcd)("three controllers on one store", () => {
     for (const one of past) expect(one).toEqual(past[0]);
     const receipts = await Promise.all(controllers.map(async (c) => (await c.ops(`/receipts/${String(made.headers["x-axion-generation"])}`)).body as { call: string }));
     expect(receipts.map(({ call }) => call)).toEqual(controllers.map(() => "POST /v2.0/subnets"));
+  });
+
+  test("a shadow on the same store is no member, has no lease, answers what is read, and writes nothing", { timeout: 60_000 }, async () => {
+    await at(0).create("network", { name: "shadowed" });
+    await everywhere("networks");
+    const theirs = (await at(0).api("GET", "/v2.0/networks?sort_key=id&sort_dir=asc")).body as unknown;
+    const client = new EtcdClient({ endpoints: etcd.endpoints });
+    onTestFinished(() => client.close());
+    const keys = async (): Promise<string[]> => (await client.range({ key: "cloud/", range_end: "cloud0" })).kvs.map(({ key, mod_revision }) => `${key.toString()} ${mod_revision}`);
+    // Who stands still writes nothing: what is written meanwhile is the shadow's.
+    for (const { pid } of controllers) process.kill(pid, "SIGSTOP");
+    try {
+      while ((await keys()).some((key) => key.includes("/up/"))) await sleep(50);
+      const before = await keys();
+      expect(before.length).toBeGreaterThan(2);
+      // Of the name of one of them, as it has its settings.
+      const shadow = await ControllerProcess.start({ flags: ["--store", `etcd://${etcd.endpoints.join(",")}/cloud`, "--name", "c0", "--shadow"] });
+      try {
+        expect((await shadow.api("GET", "/v2.0/networks?sort_key=id&sort_dir=asc")).body).toEqual(theirs);
+        const refused = await shadow.api("POST", "/v2.0/networks", { network: { name: "no" } });
+        expect([refused.status, refused.text.includes("shadow")]).toEqual([503, true]);
+        expect(((await shadow.ops("/cluster")).body as { members: unknown[] }).members).toEqual([]);
+        expect(await keys()).toEqual(before);
+        expect(await shadow.stop()).toBe(0);
+      } finally {
+        await shadow.destroy();
+      }
+      expect(await keys()).toEqual(before);
+    } finally {
+      for (const { pid } of controllers) process.kill(pid, "SIGCONT");
+    }
+    await together();
   });
 
   test(`${PORTS} ports by ${CLIENTS} clients over all of them into one /16: no address twice, and none of them starves`, { timeout: 60_000 + PORTS * 100 }, async () => {
@@ -217,14 +260,7 @@ describe.skipIf(!haveEtcd)("three controllers on one store", () => {
     const names = there.map(({ name }) => name).filter((name) => /^(kill|freeze|after)-/.test(name));
     expect(new Set(names).size).toBe(names.length);
     expect(names.filter((name) => unmade.has(name))).toEqual([]);
-    // Everybody has a lease again, of which everybody knows.
-    for (const controller of controllers) {
-      for (;;) {
-        const { lease, members } = (await controller.ops("/cluster")).body as { lease: boolean; members: { state: string }[] };
-        if (lease && members.filter(({ state }) => state === "serving").length === CONTROLLERS) break;
-        await sleep(50);
-      }
-    }
+    await together();
   });
 
   test(`${WRITES} acknowledged writes while controllers and etcd's leader are killed ${KILLS} times: all there, none twice`, { timeout: 120_000 + KILLS * 20_000 + WRITES * 50 }, async () => {
