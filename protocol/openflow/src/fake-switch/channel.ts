@@ -258,6 +258,12 @@ export class Channel {
       case "nxt_set_async":
         for (const kind of ["packet_in", "port_status", "flow_removed"] as const) this.async[kind] = [message[`${kind}_mask`][0]!, message[`${kind}_mask`][1]!];
         return;
+      case "nxt_set_async2":
+        for (const property of message.properties) {
+          const [, kind, role] = /^(packet_in|port_status|flow_removed)_(master|slave)$/.exec(String(property.type)) ?? [];
+          if (kind !== undefined && "mask" in property) this.async[kind as AsyncKind][role === "master" ? 0 : 1] = property.mask;
+        }
+        return;
       case "get_async_request":
         this.send({ type: "get_async_reply", packet_in_mask: this.async.packet_in, port_status_mask: this.async.port_status, flow_removed_mask: this.async.flow_removed }, xid);
         return;

@@ -232,6 +232,11 @@ describe("events", () => {
     expect(last).toMatchObject({ type: "nxt_packet_in2", full_len: 16, table_id: 4 });
     expect(Buffer.from((last as Decoded<MessageOf<"nxt_packet_in2">>).userdata!)).toEqual(Buffer.of(1, 2));
     expect(sw.packetIn({ packet, reason: 0 })).toBe(4);
+    // A slave that asks for packets has them as well (nx_async_config2).
+    await conns[0]!.request({ type: "role_request", role: "slave", generation_id: 1n });
+    expect(sw.packetIn({ packet, reason: 0 })).toBe(3);
+    await conns[0]!.request({ type: "nxt_set_async2", properties: [{ type: "packet_in_slave", mask: 1 }] });
+    expect(sw.packetIn({ packet, reason: 0 })).toBe(4);
   });
 
   test("packet-outs are handed to the test", async () => {
