@@ -31,8 +31,8 @@ export interface Happening {
 /** Whose code is running. */
 export const running = new AsyncLocalStorage<{ readonly world: World; readonly machine: Machine }>();
 
-/** Some ten times what a run has. */
-const MOST_EVENTS = 150_000;
+/** Some eight times what a run has. */
+const MOST_EVENTS = 60_000;
 /** Reading the clock takes time: a loop until a moment comes to its end. */
 const READ_MS = 0.001;
 
