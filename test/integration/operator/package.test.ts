@@ -18,8 +18,8 @@ const archive = path.join(dir, `axion-${version}.tgz`);
 const TIMEOUT_MS = 180_000;
 
 beforeAll(async () => {
-  await exec(["npm", "pack", "--pack-destination", dir], { cwd: repositoryRoot(), timeoutMs: TIMEOUT_MS });
-}, TIMEOUT_MS);
+  await exec(["npm", "pack", "--pack-destination", dir], { cwd: repositoryRoot(), timeoutMs: 2 * TIMEOUT_MS });
+}, 2 * TIMEOUT_MS);
 
 /** Nothing of this checkout, and nothing to build with, is found. */
 const bare = { PATH: "/nonexistent", HOME: dir };
