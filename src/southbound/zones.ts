@@ -32,13 +32,15 @@ export class Zones {
   async free(chassis: string): Promise<void> {
     const { model, desired, log, switchOf } = this.options;
     const target = switchOf(chassis);
+    const session = target?.session;
     const releasing = (): readonly Readonly<PoolNumber>[] => model.view.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`).filter((n) => n.releasing);
     // The flows that are desired now may still use it, while the compiler has not seen that it goes.
     if (this.freeing.has(chassis)) {
       this.again.add(chassis);
       return;
     }
-    if (target?.session === undefined || this.options.cluster?.masters(chassis) === false || releasing().length === 0 || desired.generation < model.generation) return;
+    const ours = (): boolean => this.options.cluster?.masters(chassis) !== false;
+    if (target === undefined || session === undefined || !ours() || releasing().length === 0 || desired.generation < model.generation) return;
     this.freeing.add(chassis);
     try {
       await target.whenIdle();
@@ -46,7 +48,8 @@ export class Zones {
       const numbers = releasing();
       for (const { n } of numbers) target.flushZone(n);
       await target.whenIdle();
-      if (target.state !== "connected") return;
+      // What another session was sent, or who is not the master any more, may not have been done.
+      if (target.state !== "connected" || target.session !== session || !ours()) return;
       await model.transact(cause(`zones flushed on ${chassis}`, this.options.random), (tx) => {
         for (const { id } of numbers) if (tx.get(poolNumberTable, id)?.releasing === true) tx.delete(poolNumberTable, id);
       });
