@@ -1,6 +1,7 @@
 // Counters of rules as the API shows them, without switches: who is told what, and what is kept of a rule that goes. On switches: test/integration/security.
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Harness } from "../../../test/support/harness.ts";
+import { Share } from "../../../src/services/index.ts";
+import { appsFolder, Harness } from "../../../test/support/harness.ts";
 import { countedOf, ruleCountTable } from "./counters.ts";
 import type { SecurityGroupRule } from "../model.ts";
 
@@ -82,4 +83,22 @@ test("rules that share the other side name each other, and what is stored goes w
   await remove(alone);
   await remove(udp);
   expect(stored()).toEqual([]);
+});
+
+test("of several controllers one stores what rules have counted, and what another has seen go counts at all of them", async () => {
+  await h.close();
+  let live = ["other"];
+  h = await Harness.make([], appsFolder, { share: new Share("self", () => live) });
+  const id = await group();
+  const one = await rule({ security_group_id: id, protocol: "tcp" });
+  await h.clock.run(120_000);
+  const stored = (): unknown[] => [...h.view.all(ruleCountTable)].map((row) => [row.id, row.packets]);
+  expect(stored()).toEqual([]);
+  await h.model.transact({ requestId: "req-1", call: "the other" }, (tx) => tx.put(ruleCountTable, { id: one.id, packets: 7, bytes: 700, gone_packets: 7, gone_bytes: 700, last_hit: null }));
+  await h.clock.run(60_000);
+  expect((await shown(one.id))["axion:packets"]).toBe(7);
+  live = ["self"];
+  const two = await rule({ security_group_id: id, protocol: "udp" });
+  await h.clock.run(120_000);
+  expect(stored()).toEqual(expect.arrayContaining([[one.id, 7], [two.id, 0]]));
 });

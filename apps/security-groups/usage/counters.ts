@@ -64,7 +64,7 @@ const NOBODY = "";
 interface Watched {
   readonly id: string;
   readonly project_id: string;
-  readonly totals: Totals;
+  totals: Totals;
   /** Seconds. */
   askedAt: number;
   lookedAt: number;
@@ -129,6 +129,9 @@ class RuleCounters {
     const isUse = this.host.view.get(remoteUseTable, one.id) !== undefined;
     const counts = await this.host.flowCounts(isUse ? "remote-group" : "security-group-rule", one.id, payer);
     if (this.watched.get(one.id) !== one) return;
+    // Flows may have come and gone while another controller looked.
+    const kept = this.host.view.get(ruleCountTable, one.id);
+    if (kept !== undefined && kept.gone_packets > one.totals.now.gone_packets) one.totals = new Totals(kept);
     const before = one.totals.now.packets;
     one.totals.look(counts);
     const { complete } = one.totals;
@@ -162,12 +165,12 @@ class RuleCounters {
     await this.store(false);
   }
 
-  /** What flows that went have counted soon, what is still on switches at long intervals, unless it is `all` that is wanted. */
+  /** Of several controllers, each of which looks by itself, one stores. What flows that went have counted soon, what is still on switches at long intervals, unless it is `all` that is wanted. */
   async store(all: boolean): Promise<void> {
     const rows: StoredCount[] = [];
     for (const one of this.watched.values()) {
       const { now } = one.totals;
-      if (one.stored === now || one.lookedAt === -Infinity || same(one.stored, now)) continue;
+      if (one.stored === now || one.lookedAt === -Infinity || same(one.stored, now) || !this.host.acts(`rule-count/${one.id}`)) continue;
       if (!all && now.gone_packets === one.stored?.gone_packets && this.now - one.storedAt < (this.now - one.askedAt < DAY_S || one.stored.packets === 0 ? STORE_S : STORE_UNASKED_S)) continue;
       one.stored = now;
       one.storedAt = this.now;
