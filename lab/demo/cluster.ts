@@ -84,7 +84,7 @@ async function mastered({ hypervisors }: House, live: readonly Controller[], wai
   let left: readonly string[] = [];
   const done = async (): Promise<boolean> => {
     left = await unsettled(hypervisors.map(({ systemId }) => systemId), live);
-    waiting(`a master of ${left.join(", ")}`);
+    if (left.length > 0) waiting(`a master of ${left.join(", ")}`);
     return left.length === 0;
   };
   await until("masters", done, { timeoutMs: SETTLED_MS, intervalMs: 50 }).catch(() => {
