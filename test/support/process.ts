@@ -130,6 +130,11 @@ export class ControllerProcess {
     return metricOf((await this.ops("/metrics")).text, name, labels);
   }
 
+  /** Calls of the API that made the generations after this one; what the controller writes by itself meanwhile is none. */
+  async callsAfter(generation: number): Promise<string[]> {
+    return callsBetween(generation, await this.metric("axion_generation"), async (path) => (await this.ops(path)).body);
+  }
+
   /** Until no listener of it is left. */
   async gone(): Promise<void> {
     await until("the end of the listener", () => connects(this.apiPort).then((yes) => !yes));
@@ -138,6 +143,16 @@ export class ControllerProcess {
 
 /** Path of a resource's collection. */
 export const collectionOf = (resource: string): string => `${resource.replace(/ss$/, "sse").replace(/([^aeiou])y$/, "$1ie")}s`.replaceAll("_", "-");
+
+/** Calls of the API that made the generations after `from`, up to `to`, as the ops listener tells. */
+export async function callsBetween(from: number, to: number, ops: (path: string) => Promise<unknown>): Promise<string[]> {
+  const calls: string[] = [];
+  for (let n = from + 1; n <= to; n++) {
+    const { call } = (await ops(`/history/${n}`)) as { call: string };
+    if (/^(?:POST|PUT|PATCH|DELETE) /.test(call)) calls.push(call);
+  }
+  return calls;
+}
 
 /** Sum of all samples of a metric whose labels include these. */
 export function metricOf(text: string, name: string, labels: Record<string, string> = {}): number {

@@ -12,6 +12,7 @@ import { until } from "../../../lab/exec.ts";
 import { repositoryRoot } from "../../../lab/controller.ts";
 import { version } from "../../../src/lib/version.ts";
 import { Cloud, type Instance } from "../../support/cloud.ts";
+import { callsBetween } from "../../support/process.ts";
 
 const root = repositoryRoot();
 const axion = path.join(root, "bin/axion.js");
@@ -272,7 +273,8 @@ describe("a change", () => {
     const generation = await cloud.metric("axion_generation");
     expect(await said("plan", "PUT", url_, JSON.stringify(body))).toMatch(/^PUT .* status 200\nresources\n {2}~ port .*\n(.*\n)*flows\n {2}hv1: /);
     const planned = JSON.parse(await said("plan", "PUT", url_, JSON.stringify(body), "--json")) as { token: string; switches: Record<string, { add: string[]; change: string[]; remove: string[] }> };
-    expect([await cloud.metric("axion_generation"), linesOf(await said("flows", "--json"))]).toEqual([generation, before]);
+    const calls = await callsBetween(generation, await cloud.metric("axion_generation"), async (path) => (await cloud.controller.ops("GET", path)).body);
+    expect([calls, linesOf(await said("flows", "--json"))]).toEqual([[], before]);
     const made = await cloud.controller.api("PUT", `${url_}?wait=dataplane`, body, { "x-axion-plan": planned.token });
     expect([made.status, made.headers["x-axion-dataplane"]]).toEqual([200, "confirmed"]);
     const after = linesOf(await said("flows", "--state", "installed", "--json"));
