@@ -1,12 +1,12 @@
 // GET /v2.0/axion/watch: what a client hears of, and above all what it does not.
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, afterAll, describe, expect, test } from "vitest";
 import { EventClient, type ServerEvent } from "../support/events.ts";
 import { TokenFile } from "../../src/northbound/index.ts";
 import { Harness, silent } from "../support/harness.ts";
+import { ownFolder } from "../support/folder.ts";
 
 let harness: Harness;
 let port: number;
@@ -318,7 +318,7 @@ describe("a client that comes back and takes nothing", () => {
   const back = async (limits: object, then: (other: Harness, at: string) => Promise<void>): Promise<void> => {
     const other = await Harness.make([], undefined, { api: { limits: { longLists: 1, watches: { gatherMs: 1, stallMs: 600_000, ...limits } } } });
     try {
-      const at = join(mkdtempSync(join(tmpdir(), "axion-watch-")), "api");
+      const at = join(ownFolder("watch"), "api");
       await other.api.listen({ path: at });
       const network = await other.create("network", {}, P1);
       await other.create("subnet", { network_id: network.id, ip_version: 4, cidr: "10.8.0.0/16" }, P1);
@@ -346,7 +346,7 @@ describe("a client that comes back and takes nothing", () => {
 });
 
 test("rules of access that change end what was begun under others", async () => {
-  const policy = join(mkdtempSync(join(tmpdir(), "axion-watch-")), "policy.yaml");
+  const policy = join(ownFolder("watch"), "policy.yaml");
   writeFileSync(policy, "{}\n");
   const other = await Harness.make([], undefined, { api: { policyFile: policy, limits: { watches: { gatherMs: 1 } } } });
   try {
@@ -365,7 +365,7 @@ test("rules of access that change end what was begun under others", async () => 
 });
 
 test("a token that counts no more ends its stream", async () => {
-  const file = join(mkdtempSync(join(tmpdir(), "axion-watch-")), "tokens");
+  const file = join(ownFolder("watch"), "tokens");
   const tokens = (...entries: string[]): void => writeFileSync(file, JSON.stringify(entries.map((token) => ({ token, project_id: "p1", roles: ["member"] }))));
   tokens("0123456789abcdef", "fedcba9876543210");
   const auth = new TokenFile(file, silent);

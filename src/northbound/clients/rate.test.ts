@@ -1,6 +1,5 @@
 // How often may be asked, by project and by address.
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, describe, expect, test } from "vitest";
@@ -8,6 +7,7 @@ import { TokenFile } from "../auth/tokens.ts";
 import { Buckets } from "./rate.ts";
 import { garden } from "../testing/declarations.ts";
 import { Api, as } from "../testing/support.ts";
+import { ownFolder } from "../../../test/support/folder.ts";
 
 describe("buckets", () => {
   test("hold a burst, then fill at their rate, and are bounded", () => {
@@ -52,7 +52,7 @@ describe("the API", () => {
   });
 
   test("refuses an address whose tokens are nobody's before it asks; who was known there goes on", async () => {
-    const file = join(mkdtempSync(join(tmpdir(), "axion-rate-")), "tokens");
+    const file = join(ownFolder("rate"), "tokens");
     writeFileSync(file, JSON.stringify([{ token: "0123456789abcdef", project_id: "p1", roles: ["member"] }, { token: "fedcba9876543210", project_id: "p2", roles: ["member"] }]));
     const log = pino({ level: "silent" });
     api = await Api.make([garden], {}, undefined, undefined, { auth: new TokenFile(file, log), rates: { unauthenticated: slow } });
