@@ -8,6 +8,8 @@ import type { LiveView } from "./soft-table.ts";
 
 /** A machine outside of the cloud, as who sends: beyond the physical network of an external network. */
 export const EXTERNAL = "external";
+/** Of IPv4 and of IPv6: an address that nobody here has, for documentation (RFC 5737, RFC 3849). Such a machine's, where it is not said. */
+export const EXTERNAL_ADDRESS = { 4: "198.51.100.1", 6: "2001:db8:ffff:ffff::1" } as const;
 
 /** A packet that a port sends, or a machine outside. */
 export interface PacketQuestion {

@@ -1,7 +1,7 @@
 // Which pairs of ports a change joins or parts, and for which traffic. Candidates come from the rows that change and from why flows change, as
 // apps say which ports these are about, and which ports are around those; classes of traffic from what rules of the two tell apart. Each is
 // followed as a packet over the flows of both states: what they say differently is told. Only so many are followed.
-import { EXTERNAL, type AnyTable, type App, type PacketQuestion, type Row, type Traffic } from "#app";
+import { EXTERNAL, EXTERNAL_ADDRESS, type AnyTable, type App, type PacketQuestion, type Row, type Traffic } from "#app";
 import type { Delta } from "../compiler/desired.ts";
 import type { Engine } from "../compiler/engine.ts";
 import type { HookGuard } from "../lib/hook-guard.ts";
@@ -62,8 +62,6 @@ interface State {
   readonly view: View;
 }
 
-/** Of IPv4 and of IPv6: an address that nobody here has, for documentation (RFC 5737, RFC 3849). */
-const OUTSIDE = { 4: "198.51.100.1", 6: "2001:db8:ffff:ffff::1" } as const;
 const FAMILIES = [4, 6] as const;
 const NAMES: ReadonlyMap<number, string> = new Map([[1, "icmp"], [58, "icmpv6"], [6, "tcp"], [17, "udp"], [132, "sctp"]]);
 /** Beyond so many candidates the others are not counted. */
@@ -234,7 +232,7 @@ export class ReachQuestion {
     for (const candidate of this.candidates) {
       if (performance.now() > until) return;
       const { from, to, address, family, protocol, port } = candidate;
-      const question: PacketQuestion = { from: from ?? EXTERNAL, to: address ?? to ?? OUTSIDE[family], family, protocol, ...(port !== undefined && { port }) };
+      const question: PacketQuestion = { from: from ?? EXTERNAL, to: address ?? to ?? EXTERNAL_ADDRESS[family], family, protocol, ...(port !== undefined && { port }) };
       yield follower.reaches(question, to).then((reached) => (candidate[as] = reached), () => undefined);
     }
   }

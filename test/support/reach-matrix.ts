@@ -1,5 +1,5 @@
 // Who reaches whom: every pair of ports, each traffic, followed over what is desired now. What plans say of it is judged by that.
-import { askOf, EXTERNAL } from "#app";
+import { askOf, EXTERNAL, EXTERNAL_ADDRESS } from "#app";
 import { portTable } from "../../apps/l2/model.ts";
 import { allTables } from "../../src/boot/registry.ts";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
@@ -7,7 +7,6 @@ import { Reacher } from "../../src/ops/trace/reach.ts";
 import type { Reach } from "../../src/plan/reachability.ts";
 import { silent, type Harness } from "./harness.ts";
 
-const OUTSIDE = { 4: "198.51.100.1", 6: "2001:db8:ffff:ffff::1" } as const;
 const ASKED = [
   { protocol: "icmp", number: 1, port: undefined },
   { protocol: "tcp", number: 6, port: 22 }, { protocol: "tcp", number: 6, port: 80 }, { protocol: "tcp", number: 6, port: 83 }, { protocol: "tcp", number: 6, port: 443 },
@@ -25,7 +24,7 @@ export async function matrix(h: Harness): Promise<ReadonlySet<string>> {
       for (const to of [...able, undefined]) {
         if (from === (to ?? EXTERNAL)) continue;
         for (const { protocol, number, port } of ASKED) {
-          const question = { from, to: to ?? OUTSIDE[family], family, protocol: number === 1 && family === 6 ? 58 : number, ...(port !== undefined && { port }) };
+          const question = { from, to: to ?? EXTERNAL_ADDRESS[family], family, protocol: number === 1 && family === 6 ? 58 : number, ...(port !== undefined && { port }) };
           if (await reacher.reaches(question, to)) out.add(`${from} ${to ?? "external"} IPv${family} ${protocol === "icmp" && family === 6 ? "icmpv6" : protocol} ${port ?? "-"}`);
         }
       }

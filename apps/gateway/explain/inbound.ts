@@ -1,13 +1,10 @@
 // How a packet of a machine outside begins: at the host that answers for the address it is for, or for the gateway of its router.
-import { EXTERNAL, normalizeIp, parseIp, type Ask, type LiveView, type PacketCause, type PacketQuestion, type PacketStart, type ReadView } from "#app";
+import { EXTERNAL, EXTERNAL_ADDRESS, normalizeIp, parseIp, type Ask, type LiveView, type PacketCause, type PacketQuestion, type PacketStart, type ReadView } from "#app";
 import { firstPacket, UNKNOWN_MAC } from "../../ipam/model.ts";
 import { activeAttachment, addressesOf, addressId, addressTable, portTable, wireEntrance } from "../../l2/model.ts";
 import { routerInterfaceTable } from "../../l3/model.ts";
 import { answering, externalNetworkTable, gatewayAddressTable, gatewayPlanTable, portBehind, routerGatewayTable, type GatewayPlan } from "../model.ts";
 import { HOST_IT, nameOf, resourcesOf } from "../problems.ts";
-
-/** Who asks from outside, where it is not said: of nobody's, for documentation (RFC 5737, RFC 3849). */
-const SOURCE = { 4: "198.51.100.1", 6: "2001:db8:ffff:ffff::1" } as const;
 
 /** What answers for an address outside. */
 interface Door {
@@ -41,7 +38,7 @@ export function inbound(view: LiveView, question: PacketQuestion, ask: Ask): Pac
     return plan === undefined ? { reason: "not_plugged", text: `${address} is of no host that leads to its physical network`, resources: [{ type: "network", id: network }], cure: { text: "see where its port is plugged in, and axion-bridge-mappings there" } }
       : { reason: "no_gateway", text: `no host can have the gateway of ${nameOf(plan, view)}`, resources: resourcesOf(plan), cure: HOST_IT };
   }
-  const source = question.source ?? SOURCE[address.includes(":") ? 6 : 4];
+  const source = question.source ?? EXTERNAL_ADDRESS[address.includes(":") ? 6 : 4];
   const guest = to === undefined ? undefined : activeAttachment(view, to);
   return {
     chassis: at.chassis, ofport: at.ofport, fields: { ...(at.vlan !== null && { vlan_vid: TAGGED | at.vlan }), ...firstPacket(question, { mac: UNKNOWN_MAC, ip: source }, { mac, ip: address }) },

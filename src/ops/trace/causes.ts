@@ -2,6 +2,7 @@
 import type { PacketCause, PacketQuestion, PacketStart, PacketStop } from "#app";
 import { formatMatch } from "node-openflow";
 import { registerOfPacket } from "../../pipeline/naming.ts";
+import { macText } from "./apps.ts";
 import type { Asking } from "./asking.ts";
 import type { SwitchView, TracedFlow } from "./switch-view.ts";
 import type { TracerParts } from "./parts.ts";
@@ -46,8 +47,6 @@ export function elsewhere({ delivered }: Pick<Walk, "delivered">, start: PacketS
     cure: { text: "ports of two networks reach each other where routers join these, and with addresses that one of the networks alone has" },
   };
 }
-
-export const macText = (mac: bigint): string => mac.toString(16).padStart(12, "0").replace(/..(?!$)/g, "$&:");
 
 /** Where it ended, as apps are told. */
 export function stopOf({ layout }: Pick<TracerParts, "layout">, end: Ended | undefined, question: PacketQuestion | undefined, start: PacketStart | undefined, rule: string | undefined): PacketStop {

@@ -1,8 +1,8 @@
 // Whether a port reaches another, and hears its answer, over what the switches should have, with every tunnel up.
 import { EXTERNAL, isCause, type PacketQuestion, type PacketStart } from "#app";
 import { gently, spread, type Pace } from "../../lib/turns/stepwise.ts";
-import { registerOfPacket } from "../../pipeline/naming.ts";
 import { Packet } from "../../trace/index.ts";
+import { beginning, takersOf, waitsOn } from "./apps.ts";
 import { Deadline, waited, type Asking } from "./asking.ts";
 import { stopOf } from "./causes.ts";
 import { Connections } from "./connections.ts";
@@ -70,42 +70,20 @@ export class Reacher {
     if (there.delivered.some(({ to }) => to === "outside")) return true;
     const end = deciding(there.ended);
     if (end?.did !== "punted") return false;
-    const { apps, guard, view } = this.parts;
-    const stop = stopOf(this.parts, end, question, begun, undefined);
-    return apps.some((app) => {
-      const { waits } = app.explains ?? {};
-      return waits !== undefined && guard({ app: app.name, hook: "explains" }, {}, () => waits(view, stop), false);
-    });
+    return waitsOn(this.parts, stopOf(this.parts, end, question, begun, undefined));
   }
 
   private begin(question: PacketQuestion): PacketStart | undefined {
-    const { apps, guard, view, ask } = this.parts;
-    let start: PacketStart | undefined;
-    for (const app of apps) {
-      const { begin } = app.explains ?? {};
-      const found = begin === undefined ? undefined : guard<ReturnType<typeof begin>>({ app: app.name, hook: "explains" }, {}, () => begin(view, question, ask), undefined);
-      if (found === undefined) continue;
-      if (isCause(found)) return undefined;
-      start ??= found;
-    }
-    return start;
+    const found = beginning(this.parts, question);
+    return found === undefined || isCause(found) ? undefined : found;
   }
 
   /** `hosts`: which take up a frame on a physical network that no app knows who takes. */
   private walk(begun: PacketStart, question: PacketQuestion, connections: Connections, hosts: readonly string[]): Asking<Walk> {
-    const { apps, layout, guard, view } = this.parts;
     const packet = Packet.of({ ...begun.fields, in_port: begun.ofport });
     packet.length = question.size ?? LENGTH;
-    const takers = (frame: Packet): readonly string[] => {
-      const network = registerOfPacket(layout.register("net"), frame.fields()) as number;
-      const mac = frame.get("eth_dst").toString(16).padStart(12, "0").replace(/..(?!$)/g, "$&:");
-      const known = apps.flatMap((app) => {
-        const { takers: of } = app.explains ?? {};
-        return of === undefined ? [] : guard<readonly string[]>({ app: app.name, hook: "explains" }, {}, () => of(view, network, mac), []);
-      });
-      return [...known, ...hosts];
-    };
-    return walk({ view, open: (chassis) => this.open(chassis), deadline: this.deadline, desired: true, connections, tunnel: () => undefined, takers }, { chassis: begun.chassis, packet });
+    const takers = (frame: Packet): readonly string[] => [...takersOf(this.parts, frame), ...hosts];
+    return walk({ view: this.parts.view, open: (chassis) => this.open(chassis), deadline: this.deadline, desired: true, connections, tunnel: () => undefined, takers }, { chassis: begun.chassis, packet });
   }
 
   private *open(chassis: string): Asking<SwitchView> {

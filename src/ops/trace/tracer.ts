@@ -1,13 +1,13 @@
 // A trace: what was asked -> a packet, its way over the switches and the way back, what came of it, and why.
-import { chassisTable, EXTERNAL, isCause, type PacketCause, type PacketEntrance, type PacketQuestion, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
+import { chassisTable, EXTERNAL, isCause, type PacketCause, type PacketQuestion, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
 import { formatInstructions, formatMatch, parseMatch } from "node-openflow";
 import { spread } from "../../lib/turns/stepwise.ts";
-import { registerOfPacket } from "../../pipeline/naming.ts";
 import { Packet } from "../../trace/index.ts";
 import type { Instant } from "../../model/history.ts";
 import { BadQuery } from "../bad-query.ts";
+import { beginning, entranceOf, takersOf, tunnelKnown } from "./apps.ts";
 import { Deadline, TraceBroken, waited, type Asking } from "./asking.ts";
-import { causeOf, differenceOn, elsewhere, macText } from "./causes.ts";
+import { causeOf, differenceOn, elsewhere } from "./causes.ts";
 import { Connections, type Phase } from "./connections.ts";
 import type { TracerParts } from "./parts.ts";
 import { SwitchView, type Ref, type Switches } from "./switch-view.ts";
@@ -204,34 +204,9 @@ export class Tracer {
   }
 
   private begin(question: PacketQuestion): PacketStart | PacketCause {
-    let start: PacketStart | undefined;
-    for (const app of this.parts.apps) {
-      const { begin } = app.explains ?? {};
-      const found = begin === undefined ? undefined : this.parts.guard<PacketStart | PacketCause | undefined>({ app: app.name, hook: "explains" }, {}, () => begin(this.parts.view, question, this.parts.ask), undefined);
-      if (found !== undefined && isCause(found)) return found;
-      start ??= found;
-    }
-    if (start !== undefined) return start;
+    const found = beginning(this.parts, question);
+    if (found !== undefined) return found;
     throw new BadTrace("from", `there is no port ${question.from.slice(0, 64)}${question.from === EXTERNAL ? ", and nothing here leads outside" : ""}`, 404);
-  }
-
-  private tunnel(from: string, to: string, type: string): TunnelKnown | undefined {
-    for (const app of this.parts.apps) {
-      const { tunnel } = app.explains ?? {};
-      const known = tunnel === undefined ? undefined : this.parts.guard<TunnelKnown | undefined>({ app: app.name, hook: "explains" }, {}, () => tunnel(this.parts.view, from, to, type), undefined);
-      if (known !== undefined) return known;
-    }
-    return undefined;
-  }
-
-  private takers(frame: Packet): readonly string[] {
-    const { apps, layout, guard, view } = this.parts;
-    const network = registerOfPacket(layout.register("net"), frame.fields()) as number;
-    const mac = macText(frame.get("eth_dst"));
-    return apps.flatMap((app) => {
-      const { takers } = app.explains ?? {};
-      return takers === undefined ? [] : guard<readonly string[]>({ app: app.name, hook: "explains" }, {}, () => takers(view, network, mac), []);
-    });
   }
 
   private atSwitch({ switch: chassis, flow, size }: FlowQuestion): { readonly chassis: string; readonly packet: Packet } {
@@ -250,9 +225,9 @@ export class Tracer {
     const before = connections.fork();
     const goal = start?.goal ?? "anywhere";
     // Where a port is at a physical network that nobody else answers for, its host it is.
-    const takers = (frame: Packet): readonly string[] => [...this.takers(frame), ...(typeof goal === "object" && start?.onward === undefined ? [goal.chassis] : [])];
+    const takers = (frame: Packet): readonly string[] => [...takersOf(this.parts, frame), ...(typeof goal === "object" && start?.onward === undefined ? [goal.chassis] : [])];
     // What is known of tunnels is of today.
-    const tunnel = (from: string, to: string, type: string): TunnelKnown | undefined => (request.at === undefined ? this.tunnel(from, to, type) : undefined);
+    const tunnel = (from: string, to: string, type: string): TunnelKnown | undefined => (request.at === undefined ? tunnelKnown(this.parts, from, to, type) : undefined);
     const walkParts = { view: this.parts.view, open, deadline, desired: request.state === "desired", connections, tunnel, takers };
     const follow = (of: WalkParts): Asking<Walk> => this.followed(of, { chassis, packet }, parts);
     const walked = yield* follow(walkParts);
@@ -295,7 +270,7 @@ export class Tracer {
     const left = start?.onward === undefined ? undefined : there.delivered.find(({ to }) => to === "outside");
     if (start === undefined || question === undefined || left === undefined) return there;
     const out = `${left.switch} sends it by ${left.port} to ${start.onward!}, which is on the physical network`;
-    const entrance = start.to === undefined ? undefined : this.entrance(start.to);
+    const entrance = start.to === undefined ? undefined : entranceOf(this.parts, start.to);
     const ttl = (question.ttl ?? DEFAULT_TTL) - 1;
     if (entrance === undefined || ttl === 0) return { ...there, notes: [...there.notes, `${out}: what that does with it is not known here`] };
     const came = packetOf({ ofport: entrance.ofport, fields: { ...start.fields, vlan_vid: entrance.vlan === null ? 0 : TAGGED | entrance.vlan, eth_src: start.fields.eth_dst!, eth_dst: entrance.mac, ip_ttl: ttl } }, question);
@@ -304,15 +279,6 @@ export class Tracer {
       hops: [...there.hops, ...on.hops], delivered: [...there.delivered.filter((d) => d !== left), ...on.delivered], ended: [...there.ended, ...on.ended],
       notes: [...there.notes, `${out}, and is taken to send it on: it comes in again at ${entrance.chassis}`, ...on.notes],
     };
-  }
-
-  private entrance(port: string): PacketEntrance | undefined {
-    for (const app of this.parts.apps) {
-      const { entrance } = app.explains ?? {};
-      const found = entrance === undefined ? undefined : this.parts.guard<PacketEntrance | undefined>({ app: app.name, hook: "explains" }, {}, () => entrance(this.parts.view, port), undefined);
-      if (found !== undefined) return found;
-    }
-    return undefined;
   }
 
   private macOf(port: string): string | undefined {
