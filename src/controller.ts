@@ -177,7 +177,9 @@ export class Controller {
       scopes: engine,
       onPacket: (app, table, listener) => packets.subscribe(app, table, listener),
       dropped: (app, service, limit) => dropped.inc({ app, service, limit }),
-      share: cluster === undefined ? new Share("self", () => ["self"]) : new Share(cluster.name, () => cluster.acting, (listener) => cluster.onChange(listener), (chassis) => cluster.masters(chassis)),
+      share: cluster === undefined ? new Share("self", () => ["self"]) : new Share(cluster.name, () => cluster.acting, (listener) => cluster.onChange((moved) => {
+        if (moved?.length !== 0) listener(); // a later term changes nobody's share
+      }), (chassis) => cluster.masters(chassis)),
       flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities), asked,
       asController: auth instanceof KeystoneAuth ? (ask) => auth.asController(ask) : undefined,
     });

@@ -57,8 +57,7 @@ export class Cluster {
   private known: Known | undefined;
   private gathering: Cancel | undefined;
   private refreshing: Promise<void> | undefined;
-  private readonly moved = new Set<(moved: readonly string[]) => void>();
-  private readonly later = new Set<() => void>();
+  private readonly listeners = new Set<(moved: readonly string[]) => void>();
   /** Since when there is no lease. */
   private lapsedAt: Date | undefined;
 
@@ -119,19 +118,14 @@ export class Cluster {
       }
     })());
   }
-  /** Who serves, who is the master of a host, or whether this one holds its lease, is not as before. */
+  /** Who serves, which hosts there are, or whether this one holds its lease, is not as before. `moved`: of these hosts alone another is the master; none: the term is later. */
   onChange(listener: (moved?: readonly string[]) => void): () => void {
-    this.moved.add(listener);
+    this.listeners.add(listener);
     const undo = this.members.onChange(() => listener());
     return () => {
-      this.moved.delete(listener);
+      this.listeners.delete(listener);
       undo();
     };
-  }
-  /** The term is later, as hosts came or went, and no other one has another master. */
-  onTerm(listener: () => void): () => void {
-    this.later.add(listener);
-    return () => this.later.delete(listener);
   }
 
   /** Where the hosts that have masters are known. What is returned is called when a row of one changed: that is taken over a second later, with all that changed meanwhile. */
@@ -149,7 +143,7 @@ export class Cluster {
   private learn(generation: number): void {
     const moved = this.known && this.mastership.learn(this.known.hosts(), generation);
     if (moved === undefined) return;
-    for (const listener of moved.length > 0 ? this.moved : this.later) {
+    for (const listener of this.listeners) {
       try {
         listener(moved);
       } catch (error) {

@@ -16,7 +16,7 @@ interface Said {
 export interface ConfirmationsOptions {
   readonly members: Pick<Members, "name" | "publish" | "onPublished">;
   readonly mastership: Pick<Mastership, "masterOf" | "share">;
-  /** Of members and masters. */
+  /** Of members, masters and hosts. */
   readonly onChange: (listener: () => void) => () => void;
   /** Every chassis there is. */
   readonly chassis: () => Iterable<string>;
@@ -26,7 +26,7 @@ export interface ConfirmationsOptions {
   readonly reached: () => number;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Told of each master that has told more. */
+  /** Told of each master that may have told more. */
   readonly told: ReadonlySet<(master: string) => void>;
 }
 
@@ -48,7 +48,11 @@ export class Confirmations {
   constructor(options: ConfirmationsOptions) {
     this.options = options;
     options.members.onPublished(TOPIC, (name, text) => this.hear(name, text));
-    this.undo = options.onChange(() => this.changed());
+    this.undo = options.onChange(() => {
+      this.changed();
+      // What was said counts for a share, and may do so only now that it is known here too.
+      for (const name of this.said.keys()) this.tellOf(name);
+    });
   }
 
   /** As its master has told; 0: nothing. */
@@ -110,7 +114,11 @@ export class Confirmations {
     const said = text === undefined ? undefined : read(text);
     if (said === undefined) this.said.delete(name);
     else this.said.set(name, said);
-    for (const listener of this.options.told) listener(name);
+    this.tellOf(name);
+  }
+
+  private tellOf(master: string): void {
+    for (const listener of this.options.told) listener(master);
   }
 }
 

@@ -13,10 +13,8 @@ export interface ClusterPort {
   refresh(): Promise<void>;
   /** The last generation that anybody has committed, as of now. @throws when that is not to be had */
   head(): Promise<number>;
-  /** Who is there, who is the master of a chassis, or whether this one may act, is not as before. `moved`: of these chassis alone the master. */
+  /** Who is there, which hosts there are, or whether this one may act, is not as before. `moved`: of these chassis alone another is the master; none: the term is later. */
   onChange(listener: (moved?: readonly string[]) => void): () => void;
-  /** The term is later, as hosts came or went, and no other one has another master. */
-  onTerm(listener: () => void): () => void;
   /** What hosts have to connect to, of the other members that say so: "tcp:192.0.2.1:6640". */
   readonly managers: readonly { readonly name: string; readonly target: string }[];
   /** A host came to an address of this controller, the first that is known: what the others have to tell hosts. */

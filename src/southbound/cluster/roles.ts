@@ -42,11 +42,9 @@ export class Roles {
 
   constructor(options: RolesOptions) {
     this.options = options;
-    const all = (): void => {
+    this.undo = options.cluster.onChange(() => {
       for (const chassis of this.byChassis.keys()) void this.settle(chassis);
-    };
-    const undo = [options.cluster.onChange(all), options.cluster.onTerm(all)];
-    this.undo = () => undo.forEach((each) => each());
+    });
   }
 
   /** undefined: the switch has not said yes to either. */

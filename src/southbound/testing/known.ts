@@ -10,7 +10,7 @@ export class Known implements ClusterPort {
   newest: { readonly master: string; readonly term: number } | undefined;
   /** What has been committed, by whomever. */
   committed = 0;
-  private readonly listeners = { change: new Set<() => void>(), term: new Set<() => void>() };
+  private readonly listeners = new Set<(moved?: readonly string[]) => void>();
 
   constructor(name: string) {
     this.name = name;
@@ -20,7 +20,7 @@ export class Known implements ClusterPort {
   knows(master: string, term: number): void {
     const moved = master !== this.master;
     Object.assign(this, { master, term });
-    for (const listener of moved ? this.listeners.change : this.listeners.term) listener();
+    for (const listener of this.listeners) listener(moved ? undefined : []);
   }
 
   masterOf(): string {
@@ -36,11 +36,9 @@ export class Known implements ClusterPort {
     if (this.newest !== undefined) this.knows(this.newest.master, this.newest.term);
     return Promise.resolve();
   }
-  onChange(listener: () => void): () => void {
-    return on(this.listeners.change, listener);
-  }
-  onTerm(listener: () => void): () => void {
-    return on(this.listeners.term, listener);
+  onChange(listener: (moved?: readonly string[]) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
   }
   reached(): void {
     // Hosts are told by the test.
@@ -52,8 +50,3 @@ export class Known implements ClusterPort {
     return () => undefined;
   }
 }
-
-const on = (set: Set<() => void>, listener: () => void): (() => void) => {
-  set.add(listener);
-  return () => set.delete(listener);
-};
