@@ -1,6 +1,6 @@
 // A simulated hypervisor: a database that says what host it is and a switch, both of which connect to whom the database names, as ovsdb-server and
-// ovs-vswitchd do. What is written there is there, flows are kept, and interfaces get OpenFlow ports; no packet flows. It costs a hundredth of a
-// real one, so that there can be a thousand.
+// ovs-vswitchd do. What is written there is there, flows are kept, and interfaces get OpenFlow ports; no packet flows. It costs far less than a
+// real one, so that there can be hundreds.
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { uuid, type InputRow, type Json } from "ovsdb-client";

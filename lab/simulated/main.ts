@@ -5,7 +5,7 @@ import { SimulatedHost, type SimulatedOptions } from "./host.ts";
 
 const hosts: SimulatedHost[] = [];
 let told = false;
-/** A thousand at one instant would be a thunderclap of the lab's own. */
+/** All at one instant would be a thundering herd of the lab's own. */
 const STAGGER_MS = 20;
 
 createInterface({ input: process.stdin }).on("line", (line) => {

@@ -25,7 +25,7 @@ function weight(controller: string, key: string): number {
 
 export const keyOfChassis = (chassis: string): string => `chassis/${chassis}`;
 
-/** How far a share may be from the mean. Three standard deviations of chance at 1,000 hosts over three: bounds that hardly ever bind move hardly anything. */
+/** How far a share may be from the mean. At 1,000 hosts over three a little less than two standard deviations of chance: a bound binds for some names, and moves few hosts where it does. */
 const OFF = 0.08;
 
 /** How many of `hosts` a member may have: within 8% of the mean, or the whole numbers next to it. */
@@ -91,6 +91,15 @@ function descending(members: readonly string[], hosts: readonly string[]): Float
   return out.sort();
 }
 
+interface Assignment {
+  readonly serving: readonly string[];
+  readonly hosts: readonly string[];
+  /** Master of each host. */
+  readonly of: ReadonlyMap<string, string>;
+  /** Of what a member has, see `share`. */
+  readonly digests: Map<string, string>;
+}
+
 /**
  * Mastership of hosts follows from two sets: the members that serve, as etcd's watch told last, and the hosts that are known, as the store's log told
  * (`learn`). Both are the same for all members in the end, but not at one instant: for as long as a watch takes, and the second that hosts are
@@ -112,7 +121,7 @@ export class Mastership {
   private hosts: readonly string[] = [];
   /** Generation of the store as of which the hosts are known, 0: none is. */
   term = 0;
-  private assigned: { readonly serving: readonly string[]; readonly hosts: readonly string[]; readonly of: ReadonlyMap<string, string>; readonly digests: Map<string, string> } | undefined;
+  private assigned: Assignment | undefined;
 
   constructor(members: Pick<Members, "name" | "holds" | "serving">) {
     this.members = members;
@@ -130,15 +139,20 @@ export class Mastership {
 
   /** As etcd said last; undefined: nobody serves. */
   masterOf(chassis: string): string | undefined {
+    const { serving, of } = this.assignment;
+    return of.get(chassis) ?? actorFor(serving, keyOfChassis(chassis));
+  }
+
+  /** Of the members and hosts of now. */
+  private get assignment(): Assignment {
     const { serving } = this.members;
     if (this.assigned?.serving !== serving || this.assigned.hosts !== this.hosts) this.assigned = { serving, hosts: this.hosts, of: assign(serving, this.hosts), digests: new Map() };
-    return this.assigned.of.get(chassis) ?? actorFor(serving, keyOfChassis(chassis));
+    return this.assigned;
   }
 
   /** A digest of which of the known hosts a member is the master of: the same at all who come to the same. */
   share(name: string): string {
-    this.masterOf("");
-    const { of, digests } = this.assigned!;
+    const { of, digests } = this.assignment;
     let digest = digests.get(name);
     if (digest === undefined) {
       let count = 0;

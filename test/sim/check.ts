@@ -26,7 +26,7 @@ export type Memory = ReadonlyMap<string, Known>;
 export function watchMasters(world: World, host: SimHost): void {
   let latest = { sw: host.sw, term: -1n, by: "" };
   host.onFlowMod = (by, role) => {
-    const term = (host.sw as unknown as { generation?: bigint }).generation ?? -1n;
+    const term = host.sw.generationId ?? -1n;
     if (host.sw !== latest.sw) latest = { sw: host.sw, term: -1n, by: "" };
     if (role !== "primary") world.fail(`${host.name} took a flow-mod of ${by}, which is ${role}, not its master`);
     if (term < latest.term) world.fail(`${host.name} took a flow-mod of ${by} in term ${term}, after one of term ${latest.term}`);

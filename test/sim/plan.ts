@@ -91,7 +91,7 @@ export function makePlan(seed: number): Plan {
   return { seed, controllers, hosts, steps };
 }
 
-/** As it is given to AXION_SIM_PLAN. */
+/** As it is given to AXION_SEED. */
 export const textOf = (plan: Plan): string => JSON.stringify(plan);
 
 /** The same failure with fewer steps: halves, then smaller pieces, then single steps are left out while it still fails. `budget`: runs, at most. */

@@ -32,7 +32,7 @@ const AGAIN_MS = 500;
 const POLL_MS = 5;
 /** Who asks to be first is waited for so long. */
 const FIRST_MS = 1000;
-/** An append is answered in about this time, whatever it has to wait for before it is sent, if etcd is away: callers are answered within two seconds. */
+/** An append is answered in about this time, whatever it has to wait for before it is sent, if etcd is away: callers are answered in some two seconds. */
 const ANSWER_MS = 1500;
 /** Each request of it has so long at the least, also on a machine with too much to do. */
 const LEAST_MS = 900;

@@ -62,7 +62,8 @@ async function masters(of: Controller, ...ids: string[]): Promise<void> {
     throw new Error(`${(error as Error).message}: ${JSON.stringify(last, undefined, 1)}\n${a.lines.slice(-30).join("\n")}\n--\n${b.lines.slice(-30).join("\n")}\n${await hosts[0]!.vsctl("show")}`);
   });
 }
-const dumps = (): Promise<string[]> => Promise.all(hosts.map((hv) => hv.ofctl("--no-stats", "dump-flows", "br-int")));
+/** But for what switches learn of machines by themselves, which ages: whenever one speaks there is more of it. */
+const dumps = (): Promise<string[][]> => Promise.all(hosts.map(async (hv) => (await hv.ofctl("--no-stats", "dump-flows", "br-int")).split("\n").filter((line) => !/ hard_timeout=\d+, priority/.test(line))));
 /** Until Open vSwitch itself says so, which it does every few seconds. */
 const shared = (hv: Hypervisor): Promise<boolean> => until(`one master of ${hv.name}`, async () => (await hv.vsctl("--bare", "--columns=role", "list", "Controller")).split("\n").filter((l) => l !== "").sort().join() === "master,slave", { timeoutMs: 20_000 });
 

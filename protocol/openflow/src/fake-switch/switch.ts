@@ -137,6 +137,10 @@ export class FakeSwitch extends EventEmitter<FakeSwitchEvents> {
   private readonly subject: Subject;
   private fragments = 0;
   private generation: bigint | undefined;
+  /** The last generation_id of a role request that was taken; undefined: there was none since the start. */
+  get generationId(): bigint | undefined {
+    return this.generation;
+  }
 
   constructor(options: FakeSwitchOptions = {}) {
     super();
