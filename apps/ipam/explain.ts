@@ -20,9 +20,9 @@ export const explains: Explains = {
     const own = addressesOf(view, port.id);
     const wanted = target === undefined ? [normalizeIp(question.to)].filter((ip) => ip !== undefined) : addressesOf(view, target.id).filter((a) => question.family === undefined || a.family === question.family).map((a) => a.ip);
     const address = wanted.find((ip) => own.some((a) => a.family === parseIp(ip)!.family)) ?? wanted[0];
-    if (address === undefined) return target === undefined ? unknown(`${question.to.slice(0, 64)} is neither a port nor an address`, "name a port, or an address") : addressless(view, target, 4, `port ${target.id} has no address`);
+    if (address === undefined) return target === undefined ? unknown(`${question.to.slice(0, 64)} is neither a port nor an address`, "name a port, or an address") : addressless(view, target, question.family ?? 4, `port ${target.id} has no ${question.family === undefined ? "" : `IPv${question.family} `}address`);
     const ip = parseIp(address)!;
-    const way = nextHop(view, ask, { port, own, to: ip, claimed: question.source ?? (isDhcp(question, address) ? "0.0.0.0" : undefined) });
+    const way = nextHop(view, ask, { port, own, to: ip, answers: question.answers === true, claimed: question.source ?? (isDhcp(question, address) ? "0.0.0.0" : undefined) });
     if ("reason" in way) return way;
     const to = target ?? onLink(view, port.network_id, address);
     const at = to === undefined ? undefined : activeAttachment(view, to.id);
@@ -59,9 +59,11 @@ interface Sending {
   readonly to: Ip;
   /** As which address it is sent. */
   readonly claimed: string | undefined;
+  /** Whoever it is for has asked, so it is there, also where the model does not list it. */
+  readonly answers: boolean;
 }
 
-function nextHop(view: ReadView, ask: Ask, { port, own, to, claimed }: Sending): Way | PacketCause {
+function nextHop(view: ReadView, ask: Ask, { port, own, to, claimed, answers }: Sending): Way | PacketCause {
   const six = to.family === 6;
   const addresses = own.filter((a) => a.family === to.family);
   const links = addresses.flatMap((a) => {
@@ -78,7 +80,9 @@ function nextHop(view: ReadView, ask: Ask, { port, own, to, claimed }: Sending):
   if (isMulticast(to)) return { source: ip, mac: six ? `33:33:${bytes(to.value, 4)}` : `01:00:5e:${bytes(to.value & 0x7f_ffffn, 3)}` };
   const onItsLink = (): Way | PacketCause => {
     const mac = macOn(view, port.network_id, text) ?? ask(answeredMac, view, port.network_id, text).find((one) => one !== undefined);
-    return mac !== undefined ? { source: ip, mac } : unknown(`no port of network ${port.network_id} has the address ${text}`, "see the address, or make the port that is to have it");
+    if (mac !== undefined) return { source: ip, mac };
+    if (answers && chosenSegments(view, port.network_id).some(isPhysical)) return { source: ip, mac: UNKNOWN_MAC, onward: text };
+    return unknown(`no port of network ${port.network_id} has the address ${text}`, "see the address, or make the port that is to have it");
   };
   if (direct !== undefined || isLinkLocal(text)) return onItsLink();
   const subnet = links[0]?.subnet;

@@ -63,7 +63,8 @@ function ofRouter(view: ReadView, stop: PacketStop, router: Readonly<Router>, as
   const resources = [{ type: "router", id: router.id }];
   const to = stop.start?.address ?? "its destination";
   const path = `/v2.0/routers/${router.id}`;
-  if (stop.did === "dropped" && stop.register("off_link", l3) !== 0) {
+  // What is from outside is of no link either, and may come further: only there is it turned away for that.
+  if (stop.table === "l3_route" && stop.did === "dropped" && stop.register("off_link", l3) !== 0) {
     return {
       reason: "port_security", text: `router ${router.id} takes no packets from ${stop.start?.source ?? "such a source"} here: the address is of another of its networks, or of none`, resources,
       cure: { text: "send from an address of the network that the packet comes from" },

@@ -2,10 +2,10 @@
 import type { Explains, LiveView, PacketCause, PacketStop } from "#app";
 import { networkTable, portTable } from "../../l2/model.ts";
 import { routerTable } from "../../l3/model.ts";
-import { gatewayAddressTable, gatewayPlanTable } from "../model.ts";
+import { gatewayAddressTable, gatewayPlanTable, routerGatewayTable } from "../model.ts";
 import { HOST_IT, LEAVE_IT, nameOf, resourcesOf } from "../problems.ts";
 import { keepsIn } from "../translation.ts";
-import { hostsOf, inbound } from "./inbound.ts";
+import { closed, hostsOf, inbound } from "./inbound.ts";
 
 /** Of what leaves a router for a network outside, and comes no further. */
 function keptIn(view: LiveView, stop: PacketStop): PacketCause | undefined {
@@ -17,11 +17,22 @@ function keptIn(view: LiveView, stop: PacketStop): PacketCause | undefined {
   return keepsIn(plan, view) ? { reason: "no_gateway", text: `${nameOf(plan, view)} is to translate sources, and nothing here does`, resources: resourcesOf(plan), cure: LEAVE_IT } : undefined;
 }
 
+/** A packet for the MAC of a gateway whose router is closed. */
+function closedGateway(view: LiveView, stop: PacketStop): PacketCause | undefined {
+  const [network] = view.by(networkTable, "key", String(stop.register("net")));
+  const mac = stop.field("eth_dst").toString(16).padStart(12, "0").replace(/..(?!$)/g, "$&:");
+  for (const { id } of network === undefined ? [] : view.by(portTable, "network_mac", `${network.id}|${mac}`)) {
+    const router = view.get(routerTable, view.get(routerGatewayTable, id)?.router_id ?? "");
+    if (router?.admin_state_up === false) return closed("router", router.id);
+  }
+  return undefined;
+}
+
 export const explains: Explains = {
   begin: inbound,
   cause(view, stop) {
     if (stop.table === "gateway_out" && stop.did === "dropped") return keptIn(view, stop);
-    if (stop.table !== "gateway_unresolved") return undefined;
+    if (stop.table !== "gateway_unresolved") return closedGateway(view, stop);
     const [network] = view.by(networkTable, "key", String(stop.register("net")));
     const hop = stop.register("nexthop");
     return {

@@ -70,14 +70,15 @@ function instantOf(value: unknown): Instant | undefined {
   return instant;
 }
 
-function addressesOf(source: string | undefined, sourceMac: string | undefined, to: string): Pick<PacketQuestion, "source" | "sourceMac"> {
+function addressesOf(source: string | undefined, sourceMac: string | undefined, to: string): Pick<PacketQuestion, "source" | "sourceMac" | "family"> {
   const ip = source === undefined ? undefined : normalizeIp(source);
   if (source !== undefined && ip === undefined) throw new BadTrace("source", `'${source.slice(0, 64)}' is no address`);
   const target = normalizeIp(to);
   if (ip !== undefined && target !== undefined && ip.includes(":") !== target.includes(":")) throw new BadTrace("source", "is of another family than to");
   const mac = sourceMac === undefined ? undefined : parseMac(sourceMac);
   if (sourceMac !== undefined && mac === undefined) throw new BadTrace("source_mac", `'${sourceMac.slice(0, 64)}' is no MAC address`);
-  return { ...(ip !== undefined && { source: ip }), ...(mac !== undefined && { sourceMac: mac }) };
+  // Of a port's addresses it is for one of the family that it is sent from.
+  return { ...(ip !== undefined && { source: ip, family: ip.includes(":") ? 6 : 4 }), ...(mac !== undefined && { sourceMac: mac }) };
 }
 
 function protocolOf(value: unknown): number {
