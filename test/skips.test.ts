@@ -23,6 +23,21 @@ test("every condition on which tests are skipped has a reason", () => {
   expect(unknown).toEqual([]);
 });
 
+test("a run without a report has failed, and of a file that cannot be loaded is said why", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "axion-skips-"));
+  const summary = (status: string): Promise<readonly [unknown, string]> =>
+    new Promise((resolve) => execFile(process.execPath, [join(root, "dist/scripts/test-report.js"), "summary", "0", status, join(dir, "report.json")], (error, stdout) => resolve([error?.code ?? 0, stdout])));
+  try {
+    expect(await summary("0")).toEqual([1, "2 passed, 1 failed\n"]);
+    writeFileSync(join(dir, "report.json"), '{"testRes');
+    expect(await summary("0")).toEqual([1, "2 passed, 1 failed\n"]);
+    writeFileSync(join(dir, "report.json"), JSON.stringify({ testResults: [{ name: "a.test.ts", status: "failed", message: "Cannot find module './gone'", assertionResults: [] }] }));
+    expect(await summary("1")).toEqual([1, "axion: failed: a.test.ts: Cannot find module './gone'\n2 passed, 1 failed\n"]);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
 test("of each the last lines say how many and why", async () => {
   const dir = mkdtempSync(join(tmpdir(), "axion-skips-"));
   try {
