@@ -76,6 +76,23 @@ describe.skipIf(!haveEtcd)("members of a cluster", () => {
   });
   afterAll(() => server?.stop());
 
+  test("who reads anew what is there, and finds nothing new, tells nobody: of switches that refuse, each would have all others asked again at once", async () => {
+    const alone = await serving("a");
+    await eventually("itself", () => all([alone], ["a"]));
+    await alone.refresh();
+    let told = 0;
+    alone.onChange(() => told++);
+    await alone.refresh();
+    await alone.refresh();
+    expect(told).toBe(0);
+    const client = new EtcdClient({ endpoints: server.endpoints });
+    await client.put({ key: "other", value: "1" });
+    client.close();
+    const { term } = alone;
+    await alone.refresh();
+    expect([told, alone.term > term]).toEqual([1, true]);
+  });
+
   test("all know the same set in the same term; each chassis has one master; who leaves is gone at once, and nothing of it is left", async () => {
     const three = await Promise.all(["a", "b", "c"].map((name) => serving(name)));
     await eventually("all three", () => all(three, ["a", "b", "c"]));

@@ -365,11 +365,14 @@ export class Members {
     }
     // What a member says beside its state makes no new term.
     const set = (members: ReadonlyMap<string, Member>): string => [...members.values()].filter((m) => m.state === "serving").map((m) => `${m.name} ${m.joined}`).sort().join();
+    const [term, held] = [this.changedAt, this.held];
     if (read || set(known) !== set(this.known)) this.changedAt = Math.max(this.changedAt, revision);
+    // What is read anew at the same revision is what was known: whoever was refused, and asked, waits before it asks again, and has no others asked.
+    const isNews = !read || this.changedAt > term || JSON.stringify([...known]) !== JSON.stringify([...this.known]);
     this.known = known;
     this.servingNames = [...known.values()].filter((m) => m.state === "serving").map((m) => m.name).sort();
     this.held = this.holds;
-    this.tell();
+    if (isNews || this.held !== held) this.tell();
   }
 
   private tell(): void {
