@@ -235,10 +235,12 @@ describe.skipIf(!haveEtcd)("three controllers on one store", () => {
           }
           await sleep(20);
         }
-        for (const controller of controllers) {
+        // Writes are refused before the lease has ended, which is told from then on.
+        const told = async (controller: ControllerProcess): Promise<unknown> => {
           const [ready, problems, cluster] = await Promise.all([controller.ops("/readyz"), controller.ops("/problems"), controller.ops("/cluster")]);
-          expect([ready.status, (problems.body as { kind: string }[]).some(({ kind }) => kind === "no_lease"), (cluster.body as { lease: boolean }).lease]).toEqual([503, true, false]);
-        }
+          return [ready.status, (problems.body as { kind: string }[]).some(({ kind }) => kind === "no_lease"), (cluster.body as { lease: boolean }).lease];
+        };
+        for (const controller of controllers) await expect.poll(() => told(controller), { timeout: 30_000 }).toEqual([503, true, false]);
       } finally {
         for (const i of gone) {
           if (away === "kill") etcd.begin(i);
