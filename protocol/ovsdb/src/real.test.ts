@@ -163,6 +163,24 @@ describe.skipIf(!haveOvs)("with a real ovsdb-server", () => {
     await listener.close();
   });
 
+  test("what it sent waits for its turn here for longer than its probe: it is told that this side lives, and stays", async () => {
+    const sessions: OvsdbSession[] = [];
+    let held: (() => void)[] | undefined = [];
+    const turns = { take: (piece: () => void): void => { if (held === undefined) setImmediate(piece); else held.push(piece); } };
+    const listener = await listen({ port: 0, echoIntervalMs: 500, turns }, (session) => { sessions.push(session); });
+    await server.vsctl("set-manager", `tcp:127.0.0.1:${listener.port}`, "--", "set", "Manager", ".", "inactivity_probe=1000");
+    await until(() => sessions.length > 0);
+    const names = sessions[0]!.listDbs();
+    await new Promise((resolve) => setTimeout(resolve, 3500)); // it gives up after two of its probes
+    for (const piece of held) piece();
+    held = undefined;
+    expect(await names).toContain("Open_vSwitch");
+    expect([sessions.length, sessions[0]!.open]).toEqual([1, true]);
+    await server.vsctl("del-manager");
+    await until(() => !sessions[0]!.open);
+    await listener.close();
+  });
+
   test("active over tcp", async () => {
     const free = await listen({ port: 0 }, () => undefined);
     const { port } = free;

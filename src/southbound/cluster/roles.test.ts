@@ -1,7 +1,7 @@
 // What two controllers are at one switch, a real ovs-vswitchd, while they do not know the same of members and hosts.
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { machineClock } from "../../lib/clock.ts";
+import { machineClock, SimulatedClock, type Clock } from "../../lib/clock.ts";
 import { Metrics } from "../../lib/metrics.ts";
 import { Connections } from "../bounds/connections.ts";
 import { Troubles } from "../bounds/troubles.ts";
@@ -17,7 +17,17 @@ const log = pino({ level: "silent" });
 /** A controller, as far as its role at a switch is concerned. */
 class Party extends Known {
   took = 0;
-  readonly roles = new Roles({ cluster: this, clock: machineClock, log, counted: southboundMetrics(new Metrics(), () => 0, () => ({ active: 0, waiting: 0 })), master: () => this.took++, slave: () => undefined });
+  /** How often a switch refused it: then it asks for what there is. */
+  refused = 0;
+  readonly roles: Roles;
+  constructor(name: string, clock: Clock = machineClock) {
+    super(name);
+    this.roles = new Roles({ cluster: this, clock, log, counted: southboundMetrics(new Metrics(), () => 0, () => ({ active: 0, waiting: 0 })), master: () => this.took++, slave: () => undefined });
+  }
+  override refresh(): Promise<void> {
+    this.refused++;
+    return super.refresh();
+  }
   session: SwitchSession | undefined;
   listener!: OpenFlowListener;
 
@@ -79,6 +89,27 @@ test("another one claimed it before the new term came: who is the master finds t
   a.knows("a", 21);
   await eventually("a has it again", async () => (await a.asked()) === "master" && a.took === took + 1);
   expect([a.role, await b.asked()]).toEqual(["master", "slave"]);
+});
+
+test("a switch that refuses is not asked the same again before its pause is over, whatever is told meanwhile; in a later term it is, at once", async () => {
+  const c = await new Party("c", new SimulatedClock()).listen();
+  try {
+    // Of hosts that are not those of today.
+    c.knows("c", 5);
+    await ovs.vsctl("--id=@c", "create", "Controller", `target="tcp:127.0.0.1:${c.listener.port}"`, "--", "add", "Bridge", "br0", "controller", "@c");
+    await eventually("it is refused", () => c.refused === 1);
+    for (let n = 0; n < 20; n++) {
+      c.knows("c", 5);
+      await c.asked(); // what was sent before has its answer by then
+    }
+    expect([c.refused, c.role]).toEqual([1, undefined]);
+    c.knows("c", 30);
+    await eventually("it is the master", () => c.role === "master");
+    for (const party of [a, b]) party.knows("c", 30);
+  } finally {
+    c.roles.stop();
+    await c.listener.close();
+  }
 });
 
 test("changes that a switch refuses because it has another master are no refused flows: they come when this controller is the master again", async () => {

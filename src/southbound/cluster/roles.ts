@@ -30,6 +30,8 @@ interface State {
   again: boolean;
   failures: number;
   cancel: Cancel | undefined;
+  /** What did not succeed last: a role, and the term, if it was refused as stale; the switch is not asked the same again before its pause is over. */
+  refused: { readonly role: "master" | "slave"; readonly term: number | undefined } | undefined;
 }
 
 const AGAIN_MS = 100;
@@ -43,7 +45,7 @@ export class Roles {
   constructor(options: RolesOptions) {
     this.options = options;
     this.undo = options.cluster.onChange(() => {
-      for (const chassis of this.byChassis.keys()) void this.settle(chassis);
+      for (const [chassis, state] of this.byChassis) if (!this.pauses(chassis, state)) void this.settle(chassis);
     });
   }
 
@@ -68,7 +70,7 @@ export class Roles {
   /** A session of which it is known whose switch it is. */
   enter(chassis: string, session: SwitchSession): void {
     this.byChassis.get(chassis)?.cancel?.();
-    this.byChassis.set(chassis, { session, role: undefined, claimed: 0, settling: false, again: false, failures: 0, cancel: undefined });
+    this.byChassis.set(chassis, { session, role: undefined, claimed: 0, settling: false, again: false, failures: 0, cancel: undefined, refused: undefined });
     this.options.slave(chassis, session);
     void this.settle(chassis);
   }
@@ -107,6 +109,17 @@ export class Roles {
     this.byChassis.clear();
   }
 
+  /** Whether a pause is under way after what would be asked now has failed. */
+  private pauses(chassis: string, { cancel, refused }: State): boolean {
+    const { cluster } = this.options;
+    return cancel !== undefined && refused?.role === this.wanted(chassis) && (refused?.term === undefined || refused.term === cluster.term);
+  }
+
+  private wanted(chassis: string): "master" | "slave" | undefined {
+    const master = this.options.cluster.masterOf(chassis);
+    return master === undefined ? undefined : master === this.options.cluster.name ? "master" : "slave";
+  }
+
   private async settle(chassis: string): Promise<void> {
     const state = this.byChassis.get(chassis);
     if (state === undefined) return;
@@ -118,13 +131,16 @@ export class Roles {
     state.cancel = undefined;
     state.settling = true;
     let failed = false;
+    let asked: { readonly role: "master" | "slave" | undefined; readonly term: number } | undefined;
+    let thrown = false;
     try {
       do {
         state.again = false;
+        asked = { role: this.wanted(chassis), term: this.options.cluster.term };
         failed = !(await this.step(chassis, state));
       } while (state.again && this.byChassis.get(chassis) === state);
     } catch (error) {
-      failed = true;
+      failed = thrown = true;
       // A session that ends says so by itself.
       if (!state.session.closed) this.options.log.warn({ chassis, err: error }, "switch could not be asked for this controller's role");
       // One without roles is nobody's slave, and would take changes of all.
@@ -135,8 +151,10 @@ export class Roles {
     if (this.byChassis.get(chassis) !== state) return;
     if (!failed) {
       state.failures = 0;
+      state.refused = undefined;
       return;
     }
+    state.refused = asked?.role && { role: asked.role, term: thrown ? undefined : asked.term };
     const ms = Math.min(LONGEST_MS, AGAIN_MS * 2 ** state.failures++);
     state.cancel = this.options.clock.setTimeout(() => void this.settle(chassis), ms);
   }

@@ -445,10 +445,14 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
   #probe(): void {
     const now = performance.now();
     if (this.reading || this.#socket.isPaused()) {
-      // It is not silent: what it sent, an answer perhaps, waits for its turn here.
+      // It is not silent: what it sent, an answer perhaps, waits for its turn here. An echo of its own may lie behind that, so it is told that this side lives,
+      // else ovsdb-server ends the connection after twice its inactivity_probe, comes again, and waits from the beginning. To cancel what is not asked
+      // is a message that wants no answer and changes nothing.
       this.#lastHeardMs = now;
       this.#echoSentMs = undefined;
-      this.#arm(this.#echoIntervalMs);
+      const refused = this.#send({ method: "cancel", params: [0], id: null });
+      if (refused !== undefined) { this.#end(refused); return; }
+      this.#arm(this.#echoIntervalMs / 2);
       return;
     }
     if (this.#echoSentMs !== undefined) {
@@ -459,7 +463,8 @@ export class OvsdbSession extends EventEmitter<SessionEvents> {
       return;
     }
     const left = this.#lastHeardMs + this.#echoIntervalMs - now;
-    if (left > 0) { this.#arm(left); return; }
+    // Looked at twice as often as would be asked: it may begin to wait meanwhile.
+    if (left > 0) { this.#arm(Math.min(left, this.#echoIntervalMs / 2)); return; }
     this.#echoSentMs = now;
     this.requestSync("echo", [], () => undefined, () => undefined); // an error is a sign of life as well
     this.#arm(this.#echoTimeoutMs);
