@@ -1,5 +1,6 @@
 // Up to which generation switches have confirmed, from the controller that is their master to all others: who waits for the data plane asks any
-// of them. Told a few times a second, and of switches that are not as far as most by name.
+// of them. Told at once where that is asked of etcd now and then, and of what comes without end in parts of the time that etcd leaves; of switches that are
+// not as far as most by name.
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Mastership } from "./mastership.ts";
@@ -31,7 +32,11 @@ export interface ConfirmationsOptions {
 }
 
 const TOPIC = "confirmed";
+/** From one to the next, on the average: of the time that telling takes, and in between. A few may come one right after the other. */
+const SHARE = 2;
+const LEAST_PAUSE_MS = 5;
 const PAUSE_MS = 100;
+const AT_ONCE = 4;
 /** Switches that are named; of more all are as far as the last of them. */
 const NAMED = 1000;
 
@@ -40,7 +45,10 @@ export class Confirmations {
   private readonly said = new Map<string, Said>();
   private readonly undo: () => void;
   private last = "";
-  private toldAt = -Infinity;
+  /** When the next is due, if they came evenly. */
+  private due = -Infinity;
+  /** Of late. */
+  private tookMs = 0;
   private cancel: Cancel | undefined;
   private telling = false;
   private stopped = false;
@@ -70,7 +78,11 @@ export class Confirmations {
     this.cancel = clock.setTimeout(() => {
       this.cancel = undefined;
       void this.tell();
-    }, Math.max(0, this.toldAt + PAUSE_MS - clock.monotonic()));
+    }, Math.max(0, this.due - (AT_ONCE - 1) * this.pause - clock.monotonic()));
+  }
+
+  private get pause(): number {
+    return Math.min(PAUSE_MS, Math.max(LEAST_PAUSE_MS, SHARE * this.tookMs));
   }
 
   stop(): void {
@@ -81,10 +93,11 @@ export class Confirmations {
 
   private async tell(): Promise<void> {
     const { members, clock, log } = this.options;
+    const began = clock.monotonic();
     const text = JSON.stringify(this.now());
     if (text === this.last) return;
     this.telling = true;
-    this.toldAt = clock.monotonic();
+    this.due = Math.max(this.due, began) + this.pause;
     try {
       this.last = text;
       await members.publish(TOPIC, text);
@@ -93,6 +106,7 @@ export class Confirmations {
       log.debug({ reason: (error as Error).message }, "what switches have confirmed could not be told to other controllers");
     } finally {
       this.telling = false;
+      this.tookMs += (clock.monotonic() - began - this.tookMs) / 4;
     }
     if (JSON.stringify(this.now()) !== text) this.changed();
   }
