@@ -224,7 +224,7 @@ export class Controller {
         checkFlowQuery: (query) => dump.check(query),
         flows: (query) => dump.flows(query),
         flowBytes: (query, format) => dump.bytes(query, format),
-        pastFlows: (at, query) => past.flows(at, query),
+        pastFlows: (at, query, format) => past.dump(at, query, format),
         onFlowEvent: (listener) => dump.onEvent(listener),
         policy: () => shownPolicy(northbound.registry.policy, northbound.policyFile),
       },

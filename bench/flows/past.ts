@@ -107,7 +107,7 @@ export async function benchPast(w: Workload, instants: number, appsFolder: strin
       tick();
       if (i <= 1) turn = 0; // the first is for the just-in-time compiler, and makes the copy for plans
       const timer = setInterval(tick, 1);
-      await of.flows({ generation: at }, { stats: false });
+      await of.dump({ generation: at }, { stats: false }, "json");
       clearInterval(timer);
       tick();
       const used = cpuUsage(began);

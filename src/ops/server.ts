@@ -42,7 +42,7 @@ export interface OpsProviders {
   /** The same as text, and no more than the query asks for; each part is good until the next is asked for. */
   flowBytes?(query: FlowQuery, format: "json" | "text"): AsyncIterable<Uint8Array>;
   /** Flows of an instant of the past. @throws BadQuery */
-  pastFlows?(at: Instant, query: FlowQuery): Promise<{ readonly generation: number; readonly flows: readonly FlowRecord[] }>;
+  pastFlows?(at: Instant, query: FlowQuery, format: "json" | "text"): Promise<{ readonly generation: number; readonly parts: readonly Uint8Array[] }>;
   onFlowEvent(listener: (event: FlowEvent) => void): () => void;
   /** Switches that keep what they have and get nothing, by id. */
   held?(): readonly string[];
@@ -277,16 +277,15 @@ export function createOps(options: OpsOptions): OpsServer {
     const format = oneOf(params, "format", ["json", "text"]) ?? "json";
     const query = checked({ ...flowQuery(params), ...(format === "text" && { raw: true }) });
     const at = instantOf(params, "at");
-    const past = at === undefined ? undefined : await providers.pastFlows?.(at, query);
-    if (past !== undefined) reply.header("x-axion-generation", String(past.generation));
-    if (past === undefined && providers.flowBytes !== undefined) {
+    const past = at === undefined ? undefined : await providers.pastFlows?.(at, query, format);
+    if (past !== undefined) return reply.header("x-axion-generation", String(past.generation)).header("content-type", FORMATS[format]).send(Readable.from(past.parts, { objectMode: false }));
+    if (providers.flowBytes !== undefined) {
       const parts = await begun(providers.flowBytes(query, format));
       reply.hijack();
       await sendAll(reply.raw, FORMATS[format], parts, (error) => log.warn({ reason: error.message, url: request.url }, "flow dump broke off"));
       return reply;
     }
-    const flows = past?.flows ?? filtered(providers.flows(query), flowFilter(query));
-    const body = Readable.from(await begun(flowDump(flows, format)), { objectMode: false });
+    const body = Readable.from(await begun(flowDump(filtered(providers.flows(query), flowFilter(query)), format)), { objectMode: false });
     body.on("error", (error) => log.warn({ reason: error.message, url: request.url }, "flow dump broke off"));
     return reply.header("content-type", FORMATS[format]).send(body);
   });

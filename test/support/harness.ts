@@ -317,13 +317,14 @@ export class Harness {
   }
 
   /** What was, as the ops listener tells it. */
-  past(limits?: Partial<PastLimits>): { readonly history: History; readonly flows: PastFlows } {
+  past(limits?: Partial<PastLimits>): { readonly history: History; readonly flows: PastFlows; readonly dump: FlowDump } {
     const { apps, engine, layout, model, view, planner, clock } = this;
     const tables = allTables(apps);
     const history = new History(this.world.store, model, tables);
     // No switch is asked.
-    const southbound = { switches: () => [], quarantined: () => [], compareInstalled: () => Promise.resolve([]) } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
-    return { history, flows: new PastFlows({ history, planner, dump: new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock }), tables, engine, ...(limits !== undefined && { limits }) }) };
+    const southbound = { switches: () => [...view.all(chassisTable)], quarantined: () => [], compareInstalled: () => Promise.resolve([]) } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
+    const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock });
+    return { history, dump, flows: new PastFlows({ history, planner, dump, tables, engine, ...(limits !== undefined && { limits }) }) };
   }
 
   /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are, what is dropped, and which rules are used. */

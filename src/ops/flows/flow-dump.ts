@@ -9,7 +9,7 @@ import type { View } from "../../model/view.ts";
 import type { Layout } from "../../pipeline/layout.ts";
 import type { Southbound } from "../../southbound/index.ts";
 import { SeededRandom } from "../../lib/random.ts";
-import { spread, type Pace } from "../../lib/turns/stepwise.ts";
+import { spread, type Pace, type Stepwise } from "../../lib/turns/stepwise.ts";
 import { Names } from "./names.ts";
 import { DumpText } from "./print/dump-text.ts";
 import type { Counts } from "./print/forms.ts";
@@ -28,6 +28,8 @@ export interface FlowDumpParts {
   readonly southbound: Pick<Southbound, "quarantined" | "compareInstalled"> & { switches(): readonly { readonly id: string }[] };
   readonly clock: Clock;
 }
+
+const WANTED = { state: "desired", counts: undefined } as const;
 
 /** ms in which the flows of a switch are listed. */
 const PACE: Pace = { slice: 4, rest: 0 };
@@ -148,10 +150,24 @@ export class FlowDump {
     }
   }
 
-  /** What a switch should have had at an earlier generation, which an engine has compiled. */
-  *desiredAt(id: string, generation: number, table: string | undefined, engine: Engine): Iterable<FlowRecord> {
-    const number = table === undefined ? undefined : this.tableId(table);
-    for (const flow of engine.flowsOf(id)) if (number === undefined || flow.table === number) yield this.record(id, flow, "desired", undefined, { until: generation, engine });
+  /**
+   * What switches should have had at an earlier generation, which an engine has compiled: as `bytes` has it with numbers alone, whole, in steps.
+   * @throws RangeError when there are more flows than `most`
+   */
+  wholeAt(ids: readonly string[], generation: number, query: FlowQuery, format: "json" | "text", { engine, most }: { readonly engine: Engine; readonly most: number }): Stepwise<readonly Uint8Array[]> {
+    const then = { until: generation, engine };
+    return this.text.whole(query, format, {
+      most,
+      told: {
+        ownerOf: (flow) => engine.ownerOf(flow),
+        provenance: (flow) => engine.provenance(flow),
+        resource: (one) => this.resource(one, generation, engine),
+        record: (id, flow, state, counts) => this.record(id, flow, state, counts, then),
+      },
+      switches: ids.map(function* (id): Stepwise<SwitchFlows> {
+        return { id, flows: yield* engine.flowsInSteps(id), shown: () => WANTED, instead: () => undefined, besides: [] };
+      }),
+    });
   }
 
   private *namedAll(id: string, records: Iterable<FlowRecord>): Iterable<FlowRecord> {
@@ -166,12 +182,11 @@ export class FlowDump {
 
   private ofOne(id: string, flows: readonly Flow[], state: "desired" | "installed" | "diff", installed: Installed | undefined): SwitchFlows {
     const quarantined = new Set(this.parts.southbound.quarantined(id).map((r) => r.flow.key));
-    const desired = { state: "desired", counts: undefined } as const;
     return {
       id,
       flows,
       shown: (flow) => {
-        if (installed === undefined && quarantined.size === 0) return desired;
+        if (installed === undefined && quarantined.size === 0) return WANTED;
         const counts = installed?.same.get(flow.key);
         if (quarantined.size > 0 && quarantined.has(flow.key)) return { state: "quarantined", counts };
         if (state === "desired") return { state, counts };
@@ -348,6 +363,12 @@ export class FlowDump {
 /** A desired flow as a line of a dump, without counters. */
 export function lineOf(flow: Flow): string {
   return flowLine({ ...wordsOf(flow), table_id: flow.table, priority: flow.priority, cookie: cookieText(flow.cookieHi, flow.cookieLo) });
+}
+
+/** The same of a whole OFPT_FLOW_MOD (OpenFlow 1.3.5, section 7.3.4.1). */
+export function lineOfMessage(message: Buffer): string {
+  const cookie = cookieText(message.readUInt32BE(8), message.readUInt32BE(12));
+  return flowLine({ ...wordsAt(message, 0, message.length), table_id: message.readUInt8(24), priority: message.readUInt16BE(30), cookie });
 }
 
 const wordsOf = ({ slab, off, len }: Flow): { readonly match: string; readonly actions: string } => wordsAt(slab, off, len);

@@ -9,14 +9,14 @@ import type { Change } from "../../model/model.ts";
 import { Layer } from "../../model/rows.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { PlansBusy, PlanTooLarge, type Planner, type PlanState } from "../../plan/planner.ts";
-import { flowFilter, flowLine, type FlowQuery, type FlowRecord } from "./flows.ts";
-import type { FlowDump } from "./flow-dump.ts";
+import type { FlowQuery } from "./flows.ts";
+import { lineOfMessage, type FlowDump } from "./flow-dump.ts";
 import { BadQuery } from "../bad-query.ts";
 
 export interface PastParts {
   readonly history: Pick<History, "stateAt" | "generationAt">;
   readonly planner: Pick<Planner, "during" | "apart">;
-  readonly dump: Pick<FlowDump, "desiredAt">;
+  readonly dump: Pick<FlowDump, "wholeAt">;
   /** Every table. */
   readonly tables: readonly AnyTable[];
   readonly engine: Pick<Engine, "stats" | "aside">;
@@ -33,7 +33,7 @@ export interface PastLimits {
 /** Of copies some 2 KiB for each flow, while it is looked at. */
 const LIMITS: PastLimits = { copied: 60_000, rows: 50, runs: 100 };
 
-/** Flows in one answer: they are put together in one turn. */
+/** Flows in one answer: it is whole before any of it is sent, so that what was compiled for it is let go. */
 const FLOWS = 100_000;
 /** Rows that changed since, and runs of rules that follow, where it is not done on a copy of its own. */
 const ROWS = 50_000;
@@ -62,11 +62,11 @@ export class PastFlows {
     this.limits = { ...LIMITS, ...parts.limits };
   }
 
-  /** @throws BadQuery naming `at`, or `switch` when there was none of that name */
-  async flows(at: Instant, query: FlowQuery): Promise<{ readonly generation: number; readonly flows: readonly FlowRecord[] }> {
+  /** A dump with numbers alone, in parts. @throws BadQuery naming `at`, or `switch` when there was none of that name */
+  async dump(at: Instant, query: FlowQuery, format: "json" | "text"): Promise<{ readonly generation: number; readonly parts: readonly Uint8Array[] }> {
     return this.bounded("at", async () => {
       const generation = await this.parts.history.generationAt(at);
-      return { generation, flows: await this.at(generation, query, "at") };
+      return { generation, parts: await this.at(generation, (view, engine) => this.written(generation, query, format, view, engine)) };
     });
   }
 
@@ -100,21 +100,18 @@ export class PastFlows {
   async difference(from: number, to: number, id: string): Promise<FlowDifference> {
     return this.bounded("from", async () => {
       const missing: BadQuery[] = [];
-      const linesAt = async (generation: number): Promise<ReadonlyMap<string, string>> => {
+      const flowsAt = async (generation: number): Promise<ReadonlyMap<string, Buffer>> => {
         try {
-          return new Map((await this.at(generation, { switch: id, stats: false }, "from")).map((flow) => [`${flow.table_id} ${flow.priority} ${flow.match}`, flowLine(flow)]));
+          return await this.at(generation, (view, engine) => this.copied(id, view, engine));
         } catch (error) {
           if (!(error instanceof BadQuery) || error.parameter !== "switch") throw error;
           missing.push(error);
           return new Map();
         }
       };
-      const [before, after] = [await linesAt(from), await linesAt(to)];
+      const [before, after] = [await flowsAt(from), await flowsAt(to)];
       if (missing.length === 2) throw missing[0]!;
-      const add: string[] = [];
-      const change: string[] = [];
-      for (const [key, line] of after) if (before.get(key) !== line) (before.has(key) ? change : add).push(line);
-      return { add, change, remove: [...before].filter(([key]) => !after.has(key)).map(([, line]) => line) };
+      return spread(this.differing(before, after), PACE);
     });
   }
 
@@ -133,19 +130,19 @@ export class PastFlows {
     }
   }
 
-  private async at(generation: number, query: FlowQuery, parameter: string): Promise<readonly FlowRecord[]> {
+  private async at<T>(generation: number, read: (view: ReadView, engine: Engine) => Stepwise<T>): Promise<T> {
     const { history, engine } = this.parts;
     const past = await history.stateAt(generation);
     let rows: Layer;
     try {
-      if (engine.stats.flows > this.limits.copied) return await this.apart(past, (state) => this.reading(generation, query, parameter, state.rows, state.engine));
+      if (engine.stats.flows > this.limits.copied) return await this.apart(past, (state) => read(state.rows, state.engine));
       rows = await spread(this.copying(past.view), PACE);
     } finally {
       past.close();
     }
     const then = engine.aside(rows);
     await spread(then.compiling(generation), PACE);
-    return spread(this.reading(generation, query, parameter, rows, then), PACE);
+    return spread(read(rows, then), PACE);
   }
 
   /** On the copy on which plans are tried. */
@@ -172,21 +169,49 @@ export class PastFlows {
     return copy;
   }
 
-  private *reading(generation: number, query: FlowQuery, parameter: string, view: ReadView, engine: Engine): Stepwise<readonly FlowRecord[]> {
-    const keep = flowFilter(query);
-    const ids = Array.from(view.all(chassisTable), ({ id }) => id).sort();
-    if (query.switch !== undefined && !ids.includes(query.switch)) throw new BadQuery("switch", `there was no switch '${query.switch.slice(0, 64)}' then`, 404);
-    const out: FlowRecord[] = [];
-    let n = 0;
-    for (const id of ids) {
-      if (query.switch !== undefined && query.switch !== id) continue;
-      for (const flow of this.parts.dump.desiredAt(id, generation, query.table, engine)) {
-        if (++n % STEP === 0) yield;
-        if (!keep(flow)) continue;
-        if (out.length === FLOWS) throw new BadQuery(parameter, `there were more than ${FLOWS} such flows; ask for one switch or table`);
-        out.push(flow);
-      }
+  private *written(generation: number, query: FlowQuery, format: "json" | "text", view: ReadView, engine: Engine): Stepwise<readonly Uint8Array[]> {
+    const ids = query.switch === undefined ? Array.from(view.all(chassisTable), ({ id }) => id).sort() : [there(query.switch, view)];
+    try {
+      return yield* this.parts.dump.wholeAt(ids, generation, query, format, { engine, most: FLOWS });
+    } catch (error) {
+      if (error instanceof RangeError) throw new BadQuery("at", `there were more than ${FLOWS} such flows; ask for one switch or table`);
+      throw error;
+    }
+  }
+
+  /** The flows of a switch by key, as bytes of their own: a flow holds all that was compiled with it. */
+  private *copied(id: string, view: ReadView, engine: Engine): Stepwise<ReadonlyMap<string, Buffer>> {
+    const out = new Map<string, Buffer>();
+    for (const { key, slab, off, len } of yield* engine.flowsInSteps(there(id, view))) {
+      out.set(key, Buffer.from(slab.subarray(off, off + len)));
+      if (out.size % STEP === 0) yield;
     }
     return out;
   }
+
+  private *differing(before: ReadonlyMap<string, Buffer>, after: ReadonlyMap<string, Buffer>): Stepwise<FlowDifference> {
+    const out = { add: [] as string[], change: [] as string[], remove: [] as string[] };
+    let n = 0;
+    for (const [key, is] of after) {
+      if (++n % STEP === 0) yield;
+      const was = before.get(key);
+      if (was?.equals(is) === true) continue;
+      const line = lineOfMessage(is);
+      // What no line has may be another.
+      if (was === undefined) out.add.push(line);
+      else if (lineOfMessage(was) !== line) out.change.push(line);
+    }
+    for (const [key, was] of before) {
+      if (after.has(key)) continue;
+      out.remove.push(lineOfMessage(was));
+      if (++n % STEP === 0) yield;
+    }
+    return out;
+  }
+}
+
+/** @throws BadQuery */
+function there(id: string, view: ReadView): string {
+  if (view.get(chassisTable, id) === undefined) throw new BadQuery("switch", `there was no switch '${id.slice(0, 64)}' then`, 404);
+  return id;
 }

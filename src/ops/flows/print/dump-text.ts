@@ -3,6 +3,7 @@
 import { FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import type { Flow } from "../../../compiler/desired.ts";
 import type { Provenance } from "../../../compiler/engine.ts";
+import type { Stepwise } from "../../../lib/turns/stepwise.ts";
 import type { FlowQuery, FlowRecord, FlowState } from "../flows.ts";
 import { flowFilter, matchFilter } from "../flows.ts";
 import { Causes, type Cause, type CausesParts, type Kinds, type RuleText } from "./causes.ts";
@@ -14,14 +15,18 @@ import { PORT_NAME } from "./pieces.ts";
 import { Texts } from "./texts.ts";
 import { learnTemplate, type Template, type Words } from "./templates.ts";
 
-export interface DumpTextParts extends Omit<CausesParts, "ruleOf" | "resourceText"> {
+/** What there is to be said of flows. */
+export interface Told extends Omit<CausesParts, "ruleOf" | "resourceText"> {
+  readonly record: (id: string, flow: Flow, state: FlowState, counts: Counts | undefined) => FlowRecord;
+}
+
+export interface DumpTextParts extends Told {
   readonly switches: (query: FlowQuery) => AsyncIterable<SwitchFlows>;
   /** Changes with whatever may be behind a flow. */
   readonly instant: () => string;
   readonly tableName: (number: number) => string;
   /** Names of a switch's ports. */
   readonly ports: (id: string) => ReadonlyMap<number, string>;
-  readonly record: (id: string, flow: Flow, state: FlowState, counts: Counts | undefined) => FlowRecord;
   readonly named: (record: FlowRecord, ports: ReadonlyMap<number, string>) => FlowRecord;
   /** Match and actions of a whole OFPT_FLOW_MOD, for a table of an app's. */
   readonly words: (flow: Buffer, app: string, ports: ReadonlyMap<number, string>) => Words;
@@ -32,6 +37,19 @@ export interface DumpTextParts extends Omit<CausesParts, "ruleOf" | "resourceTex
   readonly random: () => number;
 }
 
+/** A dump under way, of one switch after the other. */
+interface Dump {
+  readonly form: Form;
+  readonly causes: Causes;
+  readonly texts: Texts | undefined;
+  readonly out: Output;
+  /** The flows of a switch, whose ports have these names. */
+  readonly pass: (one: SwitchFlows, names: ReadonlyMap<number, string>) => Pass;
+  readonly passed: (pass: Pass) => void;
+  readonly end: () => void;
+}
+
+const NO_NAMES: ReadonlyMap<number, string> = new Map();
 /** Bytes that are handed out at once, and how long one turn lasts. */
 const CHUNK = 128 << 10;
 const SLICE_MS = 4;
@@ -69,43 +87,21 @@ export class DumpText {
   /** Each part is good until the next is asked for. */
   async *bytes(query: FlowQuery, format: "json" | "text"): AsyncGenerator<Uint8Array> {
     const { parts } = this;
-    const form = this.forms[format === "text" ? "text" : query.raw === true ? "raw" : "named"];
-    const { ownerOf, provenance, resource } = parts;
-    // One dump at a time keeps much.
-    const first = !this.keeping;
-    this.keeping = true;
-    const causes = new Causes({ ownerOf, provenance, resource, resourceText: form.resourceText, ruleOf: (why) => this.ruleOf(form, why) }, first ? undefined : RUNS_BESIDE);
-    const texts = first ? new Texts() : undefined;
+    const dump = this.begin(query, this.forms[format === "text" ? "text" : query.raw === true ? "raw" : "named"], parts);
+    const { out, form } = dump;
     let instant = "";
     const refresh = (): void => {
       const now = parts.instant();
       if (now === instant) return;
       instant = now;
-      causes.clear();
-      texts?.clear();
+      dump.causes.clear();
+      dump.texts?.clear();
     };
-    const keep = flowFilter(query);
-    const hasMatch = query.match === undefined ? undefined : matchFilter(query.match);
-    const out = new Output(CHUNK);
-    out.put(form.begin);
-    let any = false;
     let until = parts.now() + SLICE_MS;
     try {
       for await (const one of parts.switches(query)) {
-        const { id } = one;
         refresh();
-        causes.nextSwitch();
-        texts?.nextSwitch();
-        const names = parts.ports(id);
-        const pass: Pass = new Pass(one, any, {
-          query, form, causes, texts, out, keep,
-          host: this.host(id, names, form),
-          inTable: (number) => parts.tableName(number) === query.table || String(number) === query.table,
-          matches: hasMatch && ((flow) => hasMatch(parts.matchOf(flow))),
-          templateOf: (flow, cause, of) => this.templateOf(flow, cause, of),
-          record: (flow, state, counts) => parts.record(id, flow, state, counts),
-          named: (record) => parts.named(record, names),
-        });
+        const pass = dump.pass(one, parts.ports(one.id));
         for (let stop = pass.run(); stop !== "end"; stop = pass.run()) {
           if (stop === "full") yield* out.parts();
           else {
@@ -117,15 +113,87 @@ export class DumpText {
           // Others had a turn, or may have had.
           refresh();
         }
-        any = pass.any;
-        this.byTemplate += pass.byTemplate;
-        this.byRecord += pass.byRecord;
+        dump.passed(pass);
       }
       out.put(form.end);
       yield* out.parts();
     } finally {
-      if (first) this.keeping = false;
+      dump.end();
     }
+  }
+
+  /**
+   * A whole dump in steps, of flows that stay what they are, with numbers alone: its parts are the caller's to keep. `most`: flows that it may have.
+   * @throws RangeError when there are more
+   */
+  *whole(query: FlowQuery, format: "json" | "text", of: { readonly told: Told; readonly switches: Iterable<Stepwise<SwitchFlows>>; readonly most: number }): Stepwise<readonly Uint8Array[]> {
+    const dump = this.begin(query, this.forms[format === "text" ? "text" : "raw"], of.told);
+    const { out, form } = dump;
+    const parts: Uint8Array[] = [];
+    const take = (): void => {
+      for (const part of out.parts()) parts.push(Buffer.from(part));
+    };
+    let flows = 0;
+    try {
+      for (const one of of.switches) {
+        const pass = dump.pass(yield* one, NO_NAMES);
+        for (let stop = pass.run(); stop !== "end"; stop = pass.run()) {
+          if (stop === "full") take();
+          else {
+            pass.work = 0;
+            yield;
+          }
+          if (flows + pass.byTemplate + pass.byRecord > of.most) throw new RangeError(`there are more than ${of.most} flows`);
+        }
+        dump.passed(pass);
+        flows += pass.byTemplate + pass.byRecord;
+        if (flows > of.most) throw new RangeError(`there are more than ${of.most} flows`);
+      }
+      out.put(form.end);
+      take();
+      return parts;
+    } finally {
+      dump.end();
+    }
+  }
+
+  private begin(query: FlowQuery, form: Form, told: Told): Dump {
+    const { parts } = this;
+    // One dump at a time keeps much.
+    const first = !this.keeping;
+    this.keeping = true;
+    const causes = new Causes({ ownerOf: told.ownerOf, provenance: told.provenance, resource: told.resource, resourceText: form.resourceText, ruleOf: (why) => this.ruleOf(form, why) }, first ? undefined : RUNS_BESIDE);
+    const texts = first ? new Texts() : undefined;
+    const out = new Output(CHUNK);
+    const keep = flowFilter(query);
+    const hasMatch = query.match === undefined ? undefined : matchFilter(query.match);
+    let any = false;
+    out.put(form.begin);
+    return {
+      form, causes, texts, out,
+      pass: (one, names) => {
+        const { id } = one;
+        causes.nextSwitch();
+        texts?.nextSwitch();
+        return new Pass(one, any, {
+          query, form, causes, texts, out, keep,
+          host: this.host(id, names, form),
+          inTable: (number) => parts.tableName(number) === query.table || String(number) === query.table,
+          matches: hasMatch && ((flow) => hasMatch(parts.matchOf(flow))),
+          templateOf: (flow, cause, of) => this.templateOf(flow, cause, of),
+          record: (flow, state, counts) => told.record(id, flow, state, counts),
+          named: (record) => parts.named(record, names),
+        });
+      },
+      passed: (pass) => {
+        any = pass.any;
+        this.byTemplate += pass.byTemplate;
+        this.byRecord += pass.byRecord;
+      },
+      end: () => {
+        if (first) this.keeping = false;
+      },
+    };
   }
 
   /** Undefined: its ports have names of no sensible length. */
