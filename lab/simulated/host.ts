@@ -28,7 +28,6 @@ export interface SimulatedState {
   readonly since: number;
   /** Flow-mods that the switch was sent, alone or in bundles, since its start. */
   readonly flowMods: number;
-  readonly flows: number;
   /** Controllers that it is connected to. */
   readonly controllers: number;
 }
@@ -82,8 +81,13 @@ export class SimulatedHost {
     this.look();
   }
 
+  /** Whether its switch has a master. */
+  get served(): boolean {
+    return this.master !== null;
+  }
+
   get state(): SimulatedState {
-    return { id: this.id, master: this.master, since: this.since, flowMods: this.flowMods, flows: this.device.flows().length, controllers: this.device.channels().filter(({ helloSeen }) => helloSeen).length };
+    return { id: this.id, master: this.master, since: this.since, flowMods: this.flowMods, controllers: this.device.channels().filter(({ helloSeen }) => helloSeen).length };
   }
 
   async close(): Promise<void> {

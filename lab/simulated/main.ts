@@ -5,14 +5,28 @@ import { SimulatedHost, type SimulatedOptions } from "./host.ts";
 
 const hosts: SimulatedHost[] = [];
 let told = false;
-/** All at one instant would be a thundering herd of the lab's own. */
+/** All at one instant would be a thundering herd of the lab's own: hosts come as machines are started, the next when the earlier ones are served. */
 const STAGGER_MS = 20;
+const AT_ONCE = 24;
+
+function begin(all: readonly SimulatedOptions[]): void {
+  let coming: SimulatedHost[] = [];
+  let next = 0;
+  const timer = setInterval(() => {
+    coming = coming.filter(({ served }) => !served);
+    if (next === all.length) clearInterval(timer);
+    else if (coming.length < AT_ONCE) {
+      const host = new SimulatedHost(all[next++]!);
+      hosts.push(host);
+      coming.push(host);
+    }
+  }, STAGGER_MS);
+}
 
 createInterface({ input: process.stdin }).on("line", (line) => {
   if (!told) {
     told = true;
-    const all = JSON.parse(line) as SimulatedOptions[];
-    all.forEach((options, n) => setTimeout(() => hosts.push(new SimulatedHost(options)), n * STAGGER_MS));
+    begin(JSON.parse(line) as SimulatedOptions[]);
     return;
   }
   process.stdout.write(`${JSON.stringify(hosts.map(({ state }) => state))}\n`);

@@ -42,6 +42,8 @@ export interface ClusterShown {
 
 /** How long hosts that come or go are gathered: each change of them asks every switch, and may move some. */
 const GATHER_MS = 1000;
+/** And for each host that there is: while a thousand come, each controller asks hundreds of switches anew. */
+const GATHER_HOST_MS = 2;
 /** How long it is waited for that others take what a leaving controller has. */
 const DRAIN_MS = 1000;
 const HEAD_MS = 1000;
@@ -121,14 +123,14 @@ export class Cluster {
   /** Who serves, which hosts there are, or whether this one holds its lease, is not as before. `moved`: of these hosts alone another is the master; none: the term is later. */
   onChange(listener: (moved?: readonly string[]) => void): () => void {
     this.listeners.add(listener);
-    const undo = this.members.onChange(() => listener());
+    const undo = this.members.onChange((later) => (later ? listener([]) : listener()));
     return () => {
       this.listeners.delete(listener);
       undo();
     };
   }
 
-  /** Where the hosts that have masters are known. What is returned is called when a row of one changed: that is taken over a second later, with all that changed meanwhile. */
+  /** Where the hosts that have masters are known. What is returned is called when a row of one changed: that is taken over a second or a few later, with all that changed meanwhile. */
   knowing(known: Known): () => void {
     this.known = known;
     this.learn(known.generation());
@@ -136,7 +138,7 @@ export class Cluster {
       this.gathering ??= this.options.clock.setTimeout(() => {
         this.gathering = undefined;
         this.learn(known.generation());
-      }, GATHER_MS);
+      }, GATHER_MS + GATHER_HOST_MS * known.hosts().length);
     };
   }
 

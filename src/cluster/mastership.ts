@@ -102,7 +102,7 @@ interface Assignment {
 
 /**
  * Mastership of hosts follows from two sets: the members that serve, as etcd's watch told last, and the hosts that are known, as the store's log told
- * (`learn`). Both are the same for all members in the end, but not at one instant: for as long as a watch takes, and the second that hosts are
+ * (`learn`). Both are the same for all members in the end, but not at one instant: for as long as a watch takes, and the seconds that hosts are
  * gathered for, two may come to different masters of a few hosts. What then?
  *
  *  - **Nobody is harmed.** The term is the sum of the revision of etcd at which the members changed and the generation at which the hosts did. Both

@@ -81,7 +81,11 @@ describe.skipIf(!haveEtcd)("members of a cluster", () => {
     await eventually("itself", () => all([alone], ["a"]));
     await alone.refresh();
     let told = 0;
-    alone.onChange(() => told++);
+    const asOfLater: boolean[] = [];
+    alone.onChange((later) => {
+      told++;
+      asOfLater.push(later);
+    });
     await alone.refresh();
     await alone.refresh();
     expect(told).toBe(0);
@@ -91,6 +95,11 @@ describe.skipIf(!haveEtcd)("members of a cluster", () => {
     const { term } = alone;
     await alone.refresh();
     expect([told, alone.term > term]).toEqual([1, true]);
+    // Nobody else is the master of anything: hosts are not looked at anew.
+    expect(asOfLater).toEqual([true]);
+    await alone.say({ api: "192.0.2.1:9696" });
+    await eventually("what it says", () => asOfLater.length > 1);
+    expect(asOfLater[1]).toBe(false);
   });
 
   test("all know the same set in the same term; each chassis has one master; who leaves is gone at once, and nothing of it is left", async () => {

@@ -66,7 +66,7 @@ export class Members {
   private watching = false;
   private entering: Promise<void> | undefined;
   private cancels: Cancel[] = [];
-  private readonly listeners = new Set<() => void>();
+  private readonly listeners = new Set<(later: boolean) => void>();
   private readonly topics = new Map<string, (name: string, text: string | undefined) => void>();
   private readonly published = new Map<string, string>();
   /** What etcd has not taken yet, by key; and what is on its way there. */
@@ -122,8 +122,8 @@ export class Members {
     return this.changedAt;
   }
 
-  /** Called when who serves, or whether this one holds its lease, is not as before; or what members say of themselves. */
-  onChange(listener: () => void): () => void {
+  /** Called when who serves, or whether this one holds its lease, is not as before; or what members say of themselves. `later`: all is as before, but as of a later term. */
+  onChange(listener: (later: boolean) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
@@ -368,17 +368,18 @@ export class Members {
     const [term, held] = [this.changedAt, this.held];
     if (read || set(known) !== set(this.known)) this.changedAt = Math.max(this.changedAt, revision);
     // What is read anew at the same revision is what was known: whoever was refused, and asked, waits before it asks again, and has no others asked.
-    const isNews = !read || this.changedAt > term || JSON.stringify([...known]) !== JSON.stringify([...this.known]);
+    const others = !read || JSON.stringify([...known]) !== JSON.stringify([...this.known]);
     this.known = known;
     this.servingNames = [...known.values()].filter((m) => m.state === "serving").map((m) => m.name).sort();
     this.held = this.holds;
-    if (isNews || this.held !== held) this.tell();
+    if (others || this.held !== held) this.tell();
+    else if (this.changedAt > term) this.tell(true);
   }
 
-  private tell(): void {
+  private tell(later = false): void {
     for (const listener of this.listeners) {
       try {
-        listener();
+        listener(later);
       } catch (error) {
         this.options.log.error({ err: error }, "listener of members failed");
       }

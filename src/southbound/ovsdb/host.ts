@@ -399,6 +399,12 @@ export class Host {
 
   // --- one of several controllers -----------------------------------------------------------------------------------
 
+  /** Whether it was looked at since who writes changed. */
+  get isAsItActs(): boolean {
+    const { cluster } = this.inventory.options;
+    return cluster === undefined || this.chassis === undefined || cluster.masters(this.chassis) === this.acts;
+  }
+
   /** Whether this controller is the one that writes. Who begins to looks at everything anew, as another one may have gone in the midst of something. */
   private async mayAct(chassis: string): Promise<boolean> {
     const { cluster, shadow } = this.inventory.options;

@@ -76,6 +76,26 @@ test("a newcomer that has left meanwhile takes nobody's place", async () => {
   expect(first.session.open).toBe(true);
 });
 
+test("of hundreds of hosts a few are looked at in a turn of the event loop, first those that are this controller's now", async () => {
+  const { inventory: all } = inventory(() => false);
+  const kicked: string[] = [];
+  const ids = Array.from({ length: 300 }, (_, n) => `hv${n}`);
+  for (const id of ids) {
+    const { host } = silent(`10.0.1.${id}`);
+    await all.claim(Object.assign(host, { kick: () => kicked.push(id), isAsItActs: Number(id.slice(2)) % 3 !== 0 }), id);
+  }
+  all.kickAll(ids);
+  let last = 0;
+  for (let turns = 0; kicked.length < ids.length; turns++) {
+    expect(kicked.length - last).toBeLessThanOrEqual(8);
+    expect(turns).toBeLessThan(100);
+    last = kicked.length;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(kicked.slice(0, 100)).toEqual(ids.filter((_, n) => n % 3 === 0));
+  expect(new Set(kicked).size).toBe(300);
+});
+
 const endings: readonly [string, Error, readonly string[]][] = [
   ["that sends too much itself", new OvsdbProtocolError("too much"), ["peer on the OVSDB port does not speak OVSDB", "database"]],
   ["that gives way because others need the room", new OvsdbConnectionError("no room"), ["bytes_in_all"]],

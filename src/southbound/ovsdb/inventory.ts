@@ -11,6 +11,8 @@ import { Host, type HostOptions, type HostOwner } from "./host.ts";
 import { cause, InterfaceProgress } from "./progress.ts";
 import { writeVifs } from "./vifs.ts";
 
+const KICKS_A_TURN = 8;
+
 export class Inventory implements HostOwner {
   readonly options: HostOptions;
   private readonly byChassis = new Map<string, Host>();
@@ -18,6 +20,9 @@ export class Inventory implements HostOwner {
   readonly progress: InterfaceProgress;
   /** Rows that are followed, in all and of databases that are no host's yet. */
   private readonly rows = { all: new ByteBudget(limits.rowsInAll), strangers: new ByteBudget(limits.strangersRows) };
+  /** Of those, which are to be looked at anew, in turns of the event loop; whether one is to come. */
+  private readonly waiting = new Set<Host>();
+  private kicking = false;
   /** Chassis whose database is not connected any more, since when. */
   private readonly lost = new Map<string, Date>();
 
@@ -31,6 +36,7 @@ export class Inventory implements HostOwner {
     this.all.add(host);
     session.once("close", () => {
       this.all.delete(host);
+      this.waiting.delete(host);
       if (host.chassis === undefined || this.byChassis.get(host.chassis) !== host) return;
       this.byChassis.delete(host.chassis);
       this.lost.set(host.chassis, new Date(this.options.clock.now()));
@@ -66,7 +72,23 @@ export class Inventory implements HostOwner {
 
   /** Which controller writes for which host, or which others there are, is not as before. */
   kickAll(these?: readonly string[]): void {
-    for (const host of these?.map((id) => this.byChassis.get(id)) ?? this.all) host?.kick();
+    const hosts = these?.flatMap((id) => this.byChassis.get(id) ?? []) ?? [...this.all];
+    // Those that have this controller for their master now come first.
+    for (const host of hosts) if (!host.isAsItActs) this.waiting.add(host);
+    for (const host of hosts) this.waiting.add(host);
+    if (!this.kicking) this.kickSome();
+  }
+
+  /** A few in a turn of the event loop: of a thousand each of which takes a part of a millisecond all together would hold it. */
+  private kickSome(): void {
+    let left = KICKS_A_TURN;
+    for (const host of this.waiting) {
+      if (left-- === 0) break;
+      this.waiting.delete(host);
+      host.kick();
+    }
+    this.kicking = this.waiting.size > 0;
+    if (this.kicking) setImmediate(() => this.kickSome());
   }
 
   /** What an interface is for may have changed: looks whether its mark has to. */
@@ -136,6 +158,7 @@ export class Inventory implements HostOwner {
 
   /** Ends what is under way, then the sessions. */
   async stop(): Promise<void> {
+    this.waiting.clear();
     await Promise.all([this.progress.stop(), ...[...this.all].map((host) => host.stop())]);
   }
 }

@@ -239,7 +239,7 @@ describe.skipIf(!haveEtcd)("two controllers, one etcd", () => {
         const mine = last.filter((s) => s.role === "master");
         throw new Error(`${(error as Error).message}: ${states.length} hosts, ${states.filter(({ master }) => master === null).length} without a master, ${mine.length} mastered, ${JSON.stringify(mine.filter((s) => s.flows.installed !== s.flows.desired).slice(0, 2))}\n${controllers.map((of) => of.lines.slice(-5).join("\n")).join("\n--\n")}`);
       };
-      await until("a master of every host", () => settled(controllers), { timeoutMs: nightly ? 900_000 : 90_000, intervalMs: 500 }).catch(why);
+      await until("a master of every host", () => settled(controllers), { timeoutMs: nightly ? 900_000 : 90_000, intervalMs: nightly ? 2000 : 500 }).catch(why);
       console.log(`${SIMULATED} hosts over three after ${Date.now() - began} ms: ${controllers.map((of) => masters(of).length).join()}`);
       for (const of of controllers) expect(Math.abs(last.filter((s) => s.role === "master" && s.master === of.name).length - all / 3)).toBeLessThanOrEqual(Math.max(1, all / 30));
 
