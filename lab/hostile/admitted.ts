@@ -69,6 +69,12 @@ function foreignFlow(table: number, priority: number): Buffer {
 const FOREIGN = Buffer.concat(Array.from({ length: 1000 }, (_, n) => foreignFlow(n % 250, n)));
 const ifaceId = (n: number): unknown => map({ "iface-id": `77777777-0000-4000-8000-${n.toString(16).padStart(12, "0")}` });
 
+const showing = (thousands: number) => (socket: Socket): Answer => (type, xid, kind) => {
+  if (type !== OF.multipartRequest || kind !== MULTIPART.flow) return false;
+  for (let n = 1; n <= thousands; n++) socket.write(multipart(xid, kind, FOREIGN, n < thousands));
+  return true;
+};
+
 export const admittedPeers: readonly HostilePeer[] = [
   admitted("a flow dump that never ends", {
     answer: (socket) => (type, xid, kind) => {
@@ -84,13 +90,8 @@ export const admittedPeers: readonly HostilePeer[] = [
       return true;
     },
   }),
-  admitted("50,000 flows of nobody's that stay whatever is deleted", {
-    answer: (socket) => (type, xid, kind) => {
-      if (type !== OF.multipartRequest || kind !== MULTIPART.flow) return false;
-      for (let n = 0; n < 50; n++) socket.write(multipart(xid, kind, FOREIGN, n < 49));
-      return true;
-    },
-  }),
+  // It opens no bundle either.
+  admitted("50,000 flows of nobody's that stay whatever is deleted", { answer: showing(50) }),
   admitted("bundles and barriers that are never answered", { answer: () => (type) => type === EXPERIMENTER || type === OF.barrierRequest }),
   admitted("every bundle is refused", { answer: (socket) => (type, xid) => {
     if (type !== EXPERIMENTER) return false;
@@ -113,17 +114,28 @@ export const admittedPeers: readonly HostilePeer[] = [
   admitted("4,500 interfaces that nobody knows", { interfaces: Array.from({ length: 4500 }, (_, n) => ({ ofport: n + 1, external_ids: ifaceId(n + 10_000) })) }),
 ];
 
-const BUNDLE_CONTROL = { experimenter: 0x4f4e_4600, type: 2300 };
-/** Says yes to bundles, whatever is in them: experimenter 0x4f4e4600 of ONF, a control message of which has its own type plus one for an answer. */
-const agreeing = (socket: Socket): Answer => (type, xid, _kind, message) => {
-  if (type !== EXPERIMENTER || message.readUInt32BE(8) !== BUNDLE_CONTROL.experimenter) return false;
-  if (message.readUInt32BE(12) === BUNDLE_CONTROL.type) {
+const BUNDLE = { experimenter: 0x4f4e_4600, control: 2300, add: 2301 };
+/**
+ * Says yes to bundles, whatever is in them: experimenter 0x4f4e4600 of ONF, a control message of which has its own type plus one for an answer. `refuses`:
+ * and no to each message in them.
+ */
+const agreeing = (socket: Socket, refuses = false): Answer => (type, xid, _kind, message) => {
+  if (type !== EXPERIMENTER || message.readUInt32BE(8) !== BUNDLE.experimenter) return false;
+  const subtype = message.readUInt32BE(12);
+  if (subtype === BUNDLE.control) {
     const body = Buffer.from(message.subarray(8, 24));
     body.writeUInt16BE(body.readUInt16BE(12) + 1, 12);
     socket.write(openflow(EXPERIMENTER, xid, body));
-  }
+  } else if (subtype === BUNDLE.add && refuses) socket.write(openflow(OF.error, xid, Buffer.from([0, 5, 0, 0])));
   return true;
 };
+const showingAndAgreeing = (thousands: number, refuses: boolean) => (socket: Socket): Answer => {
+  const [show, agree] = [showing(thousands)(socket), agreeing(socket, refuses)];
+  return (type, xid, kind, message) => show(type, xid, kind, message) || agree(type, xid, kind, message);
+};
+/** OFPFMFC_UNKNOWN for each; fewer than what is read of a switch at once. */
+export const refusesToLoseFlows = admitted("15,000 flows of nobody's, each of which it refuses to lose", { answer: showingAndAgreeing(15, true) });
+const takesDeletes = admitted("50,000 flows of nobody's that stay, though it takes what deletes them", { answer: showingAndAgreeing(50, false) });
 
 /** A host whose database is one: what the controller writes there is there. It has so many interfaces with an iface-id. */
 function large(interfaces: number): HostilePeer {
@@ -150,5 +162,5 @@ function large(interfaces: number): HostilePeer {
   };
 }
 
-/** Each takes long to make: they are no part of what is run at all times. */
-export const largePeers: readonly HostilePeer[] = [10_000, 30_000, 100_000].map(large);
+/** Each takes long to make, or is much like another one: they are no part of what is run at all times. */
+export const largePeers: readonly HostilePeer[] = [...[10_000, 30_000, 100_000].map(large), refusesToLoseFlows, takesDeletes];

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
-import { admittedPeers } from "../../lab/hostile/admitted.ts";
+import { admittedPeers, refusesToLoseFlows } from "../../lab/hostile/admitted.ts";
 import { Attack, map, monitored, speakOvsdb, uuidOf } from "../../lab/hostile/peer.ts";
 import { eventually, Ovs } from "./testing/ovs.ts";
 import { numbered, World } from "./testing/world.ts";
@@ -166,8 +166,7 @@ test("a host that says something else of itself again and again is so many lines
 test("a switch that refuses to lose what it has costs a few lines, however much that is", { timeout: 120_000 }, async () => {
   const w = await World.start({});
   cleanup.push(() => w.stop());
-  const peer = admittedPeers.find(({ name }) => name.includes("50,000 flows"))!;
-  const attack = new Attack(peer, { ...w.ports, dpid: "", systemId: "" }, "127.0.2.1", false);
+  const attack = new Attack(refusesToLoseFlows, { ...w.ports, dpid: "", systemId: "" }, "127.0.2.1", false);
   cleanup.push(() => {
     attack.stop();
     return Promise.resolve();
@@ -175,4 +174,23 @@ test("a switch that refuses to lose what it has costs a few lines, however much 
   const leftOut = (): number => w.lines("error", "lines were left out").length;
   await eventually("what is left out", () => leftOut() > 0, 100_000);
   expect(w.lines("error", "refused to remove a flow").length).toBeLessThanOrEqual(10 * (leftOut() + 1));
+});
+
+test("a switch that opens no bundle is sent the beginning of one, and is closed with that reason; it is asked again after a pause that grows", async () => {
+  const w = await World.start({});
+  cleanup.push(() => w.stop());
+  const peer = admittedPeers.find(({ name }) => name.includes("50,000 flows"))!;
+  const attack = new Attack(peer, { ...w.ports, dpid: "", systemId: "" }, "127.0.2.1", false);
+  cleanup.push(() => {
+    attack.stop();
+    return Promise.resolve();
+  });
+  const failed = (): ReturnType<World["lines"]> => w.lines("error", "switch did not take its changes");
+  await eventually("two failures", () => failed().length >= 2, 30_000);
+  const pauses = failed().map(({ fields }) => Number(fields["retry_ms"]));
+  expect(pauses[0]).toBeGreaterThan(990);
+  expect(pauses[1]).toBeGreaterThan(1990);
+  expect((failed()[0]!.fields["err"] as Error).message).toMatch(/opens no bundle: OFPBRC_/);
+  expect(w.count("axion_bundles_total")).toBe(0);
+  expect(w.lines("error", "refused to remove a flow")).toEqual([]);
 });

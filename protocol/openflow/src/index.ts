@@ -29,9 +29,10 @@ export type { U64 } from "./layout/layout.ts";
 export { OpenFlowError, errorName, formatRefusal, type ErrorName, type OpenFlowErrorCode, type OpenFlowErrorDetails } from "./wire/errors.ts";
 export { Framer } from "./channel/frame.ts";
 export {
-  OpenFlowConnection, peerError,
+  OpenFlowConnection,
   type BundleOptions, type ConnectionOptions, type Features, type PacketInMessage, type ReplyLimits, type ReplyTo, type Slice,
 } from "./channel/connection.ts";
+export { peerError } from "./channel/peer-error.ts";
 export { connectToTarget, dump, type DumpOptions } from "./command/dump.ts";
 export { listen, type Listener, type ListenOptions } from "./channel/listen.ts";
 export { formatActions } from "./text/print/actions.ts";

@@ -89,8 +89,8 @@ export interface Session {
   barrier(): Promise<unknown>;
   /**
    * All or nothing. `onRefused` is called for each message that the switch refuses, with its index.
-   * @throws OpenFlowError OF_PEER_ERROR, with the index of the first message that the switch refused if known
+   * @throws OpenFlowError OF_PEER_ERROR, with the index of the first message that the switch refused if known; or `unopened`
    */
-  bundle(messages: readonly Slice[], onRefused: (error: OpenFlowError) => void): Promise<unknown>;
+  bundle(messages: Iterable<Slice>, onRefused: (error: OpenFlowError) => void): Promise<unknown>;
   close(): void;
 }

@@ -10,7 +10,7 @@ import { FLOWS_A_STEP, turns } from "./turns.ts";
 const NONE = 0xffff_ffff;
 const FLOW_MOD = 14;
 const DELETE_STRICT = flowModCommands.delete_strict;
-/** Flows that are decoded in one step: each costs more than one that is found by its bytes. */
+/** Flows that are decoded in one step, but for those of one part: each costs more than one that is found by its bytes. */
 const DECODED_A_STEP = 64;
 
 /** Whether two instruction lists that differ in bytes mean the same. */
@@ -26,15 +26,15 @@ export interface Difference {
   readonly foreign: Buffer[];
 }
 
-interface Dumped extends FlowStatsView {
-  readonly key: string;
-}
-
 export class Comparison {
   /** Desired flows that the dump has not shown yet. */
   private readonly open = new Map<string, Flow>();
-  private readonly unknown: Dumped[] = [];
-  private readonly foreign: { readonly key: string; readonly message: Buffer }[] = [];
+  /**
+   * Parts in which there are flows that were not found by their bytes, and where the match of each begins: a switch may show any number of them, and an
+   * object for each would outlive what collects young ones.
+   */
+  private readonly unknown: { readonly reply: Buffer; readonly matches: number[] }[] = [];
+  private readonly foreign: Buffer[] = [];
   private settled = false;
   private readonly changed: Flow[] = [];
   private readonly sameInstructions: SameInstructions;
@@ -66,6 +66,7 @@ export class Comparison {
 
   /** One OFPMP_FLOW reply. @throws OpenFlowError when it is malformed */
   part(reply: Buffer): void {
+    const matches: number[] = [];
     eachFlowStats(reply, (entry) => {
       this.dumped++;
       if (entry.instructions_len === 0 && entry.packet_count > 0) this.drops.set(entry.table_id, (this.drops.get(entry.table_id) ?? 0) + entry.packet_count);
@@ -75,12 +76,13 @@ export class Comparison {
         // What the switch learned ages; what does not was put there by somebody else.
         const learned = this.learnedTables.has(entry.table_id) && (entry.idle_timeout > 0 || entry.hard_timeout > 0);
         if (learned) this.seen?.(entry, undefined, true);
-        else this.unknown.push({ key, ...entry });
+        else matches.push(entry.match_off);
         return;
       }
       this.open.delete(key);
       this.compare(flow, entry);
     });
+    if (matches.length > 0) this.unknown.push({ reply, matches });
   }
 
   /** After the last part, step by step: what was found in another spelling than ours, and what is nobody's. */
@@ -95,18 +97,28 @@ export class Comparison {
       if (key !== undefined) bySpelling.set(key, flow);
       if (++n % DECODED_A_STEP === 0) yield;
     }
-    for (const dumped of this.unknown.splice(0)) {
-      if (++n % DECODED_A_STEP === 0) yield;
-      const spelling = canonicalKey(dumped.buf, dumped.match_off, dumped.match_len, dumped.key);
+    for (const { reply, matches } of this.unknown.splice(0)) {
+      this.settlePart(reply, matches, bySpelling);
+      yield;
+    }
+  }
+
+  private settlePart(reply: Buffer, matches: readonly number[], bySpelling: ReadonlyMap<string, Flow>): void {
+    let next = 0;
+    eachFlowStats(reply, (entry) => {
+      if (entry.match_off !== matches[next]) return;
+      next++;
+      const { buf, table_id, priority, match_off, match_len } = entry;
+      const spelling = bySpelling.size === 0 ? undefined : canonicalKey(buf, match_off, match_len, flowKey(table_id, priority, buf, match_off, match_len));
       const flow = spelling === undefined ? undefined : bySpelling.get(spelling);
       if (flow === undefined) {
-        this.seen?.(dumped, undefined, false);
-        this.foreign.push({ key: dumped.key, message: deleteDumped(dumped) });
-        continue;
+        this.seen?.(entry, undefined, false);
+        this.foreign.push(deleteDumped(entry));
+        return;
       }
       this.open.delete(flow.key);
-      this.compare(flow, dumped);
-    }
+      this.compare(flow, entry);
+    });
   }
 
   /** `skip`: flows that changed since the comparison began, or that shall not be sent. */
@@ -114,8 +126,7 @@ export class Comparison {
     const steps = this.settle()[Symbol.iterator]();
     while (steps.next().done !== true);
     const keep = ({ key }: { readonly key: string }): boolean => skip?.(key) !== true;
-    const foreign: Buffer[] = [];
-    for (const one of this.foreign) if (keep(one)) foreign.push(one.message);
+    const foreign = skip === undefined ? this.foreign : this.foreign.filter((message) => !skip(keyOf(message)));
     return { missing: [...this.open.values()].filter(keep), changed: this.changed.filter(keep), foreign };
   }
 
@@ -182,7 +193,10 @@ export function deleteFlow(flow: Flow): Buffer {
 /** The table that a message of these is about. */
 export const tableOf = (message: Buffer): number => message[24]!;
 
-function deleteDumped({ buf, table_id, priority, match_off, match_len }: Dumped): Buffer {
+/** Of the flow that such a message removes, as Flow.key. */
+const keyOf = (message: Buffer): string => flowKey(message[24]!, message.readUInt16BE(30), message, FLOW_MOD_MATCH_OFFSET, message.length - FLOW_MOD_MATCH_OFFSET);
+
+function deleteDumped({ buf, table_id, priority, match_off, match_len }: FlowStatsView): Buffer {
   // From Node's pool: a buffer with memory of its own is three times as large, and a switch may show 50,000 flows of nobody's.
   const out = Buffer.allocUnsafe(FLOW_MOD_MATCH_OFFSET + match_len).fill(0, 0, FLOW_MOD_MATCH_OFFSET);
   out.writeUInt8(OFP_VERSION, 0);

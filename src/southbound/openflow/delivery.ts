@@ -153,14 +153,14 @@ export class Delivery {
   private async sendPieces(items: readonly Item[]): Promise<void> {
     const isAdd = (item: Item): boolean => item.entry?.add === true;
     const behind = items.filter((item) => item.table === BEHIND);
-    const adds = items.filter(isAdd).sort((a, b) => b.table - a.table);
+    const adds = byTable(items.filter(isAdd)).reverse().flat();
     const kept = new Set(adds.map((item) => flowMeaning(item.entry!.flow)));
     const removals = items.filter((item) => !isAdd(item) && item.table < BEHIND && !isAhead(item) && (item.entry === undefined || !kept.has(flowMeaning(item.entry.flow))));
     const budget = { refusals: REFUSALS_PIECES };
     const older: Item[] = [];
     await this.sendPiece(items.filter(isAhead), budget);
     for (let at = 0; at < adds.length; at += PIECE) older.push(...(await this.sendPiece(adds.slice(at, at + PIECE), budget)));
-    const last = [...removals, ...older].sort((a, b) => a.table - b.table);
+    const last = byTable([...removals, ...older]).flat();
     for (let at = 0; at < last.length; at += PIECE) await this.sendPiece(last.slice(at, at + PIECE), budget);
     await this.sendPiece(behind, budget);
   }
@@ -231,7 +231,7 @@ export class Delivery {
     metrics.bytes.inc({}, items.reduce((sum, { message }) => sum + message.len, 0));
     const refusals: OpenFlowError[] = [];
     try {
-      await this.session.bundle(items.map(({ message }) => message), (error) => refusals.push(error));
+      await this.session.bundle(messagesOf(items), (error) => refusals.push(error));
       metrics.bundles.inc({ result: "committed" });
       return [];
     } catch (error) {
@@ -241,6 +241,7 @@ export class Delivery {
       // Another controller is its master: that says nothing about the flows either.
       const deposed = [error, ...refusals].find(isSecondary);
       if (deposed !== undefined) throw deposed;
+      if (error.unopened) throw new OpenFlowError(error.code, `the switch opens no bundle: ${error.errorName ?? error.message}`, { cause: error });
       // A bundle that failed for another reason than a message in it (out of memory, timeout) says nothing about the flows.
       if (error.errorName?.startsWith("OFPBFC_") === true && error.errorName !== "OFPBFC_MSG_FAILED" && error.index === undefined) throw error;
       metrics.bundles.inc({ result: "refused" });
@@ -249,6 +250,16 @@ export class Delivery {
   }
 }
 
+/** One by one: a list of them would be made in one turn, for as many as a switch shows of nobody's. */
+function* messagesOf(items: readonly Item[]): Generator<Slice> {
+  for (const { message } of items) yield message;
+}
+/** Items of each table in their order, the first table first. */
+function byTable(items: readonly Item[]): Item[][] {
+  const tables: Item[][] = [];
+  for (const item of items) (tables[item.table] ??= []).push(item);
+  return tables.filter((list) => list.length > 0);
+}
 const removal = (flow: Flow): Item => ({ message: whole(deleteFlow(flow)), table: flow.table, entry: { flow, add: false, replaces: true } });
 /** Where messages about groups stand among tables. */
 const AHEAD = -1;

@@ -271,7 +271,7 @@ export class SwitchSession implements Session {
     return this.connection.barrier();
   }
 
-  bundle(messages: readonly Slice[], onRefused: (error: OpenFlowError) => void): Promise<void> {
+  bundle(messages: Iterable<Slice>, onRefused: (error: OpenFlowError) => void): Promise<void> {
     return this.connection.bundle(messages, { onRefused });
   }
 

@@ -131,6 +131,19 @@ describe("requests", () => {
     await conn.drained();
   });
 
+  test("a bundle that is not opened is no more than its first chunk, and not the fault of a message in it", async () => {
+    const { conn, peer } = await connected((message, peer) => {
+      if (message.type === "bundle_control" || message.type === "bundle_add") peer.send({ type: "error", error_type: 1, code: 3, data: Buffer.alloc(8) }, message.xid);
+    });
+    const flow = encodeMessage({ type: "flow_mod", command: "add", match: {}, instructions: [] }, 0);
+    expect(await rejection(conn.bundle(Array.from({ length: 20_000 }, () => flow), { onRefused: () => undefined }))).toMatchObject({ code: "OF_PEER_ERROR", errorName: "OFPBRC_BAD_VENDOR", unopened: true, index: undefined });
+    await conn.request({ type: "features_request" });
+    const added = peer.received.filter(({ type }) => type === "bundle_add").length;
+    expect(added).toBeGreaterThan(0);
+    expect(added * (24 + flow.length)).toBeLessThanOrEqual(16 * 1024);
+    expect(peer.received.filter(({ type }) => type === "bundle_control")).toHaveLength(1); // nor is it closed, committed or discarded
+  });
+
   test("packet-ins, port status, flow removed are events; echo requests are answered", async () => {
     const { conn, peer } = await connected();
     const packetIn = new Promise<Decoded>((resolve) => conn.once("packet_in", resolve));

@@ -9,9 +9,10 @@
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 
-import { ERROR_TYPE_EXPERIMENTER, errorName, OpenFlowError } from "../wire/errors.ts";
+import { OpenFlowError } from "../wire/errors.ts";
 import { MAX_MESSAGE, OFP_VERSION } from "../messages/flow-mod.ts";
 import { Framer } from "./frame.ts";
+import { peerError } from "./peer-error.ts";
 import type { BundleOptions, ConnectionOptions, ReplyLimits } from "./options.ts";
 import {
   decodeMessage, encodeMessage, joinReplies, REPLY_MORE, type Decoded, type Message, type MessageOf, type MultipartKind, type MultipartReply,
@@ -106,6 +107,8 @@ interface OpenBundle {
   readonly base: number;
   count: number;
   refused: OpenFlowError | undefined;
+  /** Why the switch has not opened it: nothing in it can come to anything then. */
+  unopened: OpenFlowError | undefined;
   readonly onRefused: ((error: OpenFlowError) => void) | undefined;
 }
 
@@ -579,20 +582,20 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
   private async runBundle(messages: Iterable<Slice | Buffer> | AsyncIterable<Slice | Buffer>, timeoutMs: number, onRefused: BundleOptions["onRefused"]): Promise<void> {
     const id = this.nextBundleId;
     this.nextBundleId = id === 0xffffffff ? 1 : id + 1;
-    const bundle: OpenBundle = { base: this.nextBundleXid, count: 0, refused: undefined, onRefused };
+    const bundle: OpenBundle = { base: this.nextBundleXid, count: 0, refused: undefined, unopened: undefined, onRefused };
     this.bundle_ = bundle;
     const control = (ctrl_type: "open_request" | "close_request" | "commit_request" | "discard_request"): Promise<unknown> =>
       this.request({ type: "bundle_control", bundle_id: id, ctrl_type, flags: BUNDLE_FLAGS }, timeoutMs);
     let opened = false;
     try {
-      const refused: { open?: OpenFlowError } = {};
-      const opening = control("open_request").catch((error: unknown) => {
-        refused.open = error as OpenFlowError;
+      const opening = control("open_request").then(() => undefined, (error: unknown) => {
+        bundle.unopened = error as OpenFlowError;
+        bundle.unopened.unopened = true;
       });
       opened = true;
-      await this.writeBundle(id, bundle, messages, refused);
+      await this.writeBundle(id, bundle, messages, opening);
       await opening;
-      if (refused.open !== undefined) throw refused.open;
+      if (bundle.unopened !== undefined) throw bundle.unopened;
       // A message that could not be added would merely be missing from the commit, so learn of that first.
       await control("close_request");
       if (bundle.refused !== undefined) throw bundle.refused;
@@ -600,15 +603,16 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       await control("commit_request");
       if (bundle.refused !== undefined) throw bundle.refused as OpenFlowError;
     } catch (error) {
-      if (opened && this.closeReason === undefined) await control("discard_request").catch(() => undefined);
-      throw bundle.refused ?? error;
+      if (opened && bundle.unopened === undefined && this.closeReason === undefined) await control("discard_request").catch(() => undefined);
+      throw bundle.unopened ?? bundle.refused ?? error;
     } finally {
       this.nextBundleXid = (this.nextBundleXid + bundle.count) & 0x7fffffff;
       this.bundle_ = undefined;
     }
   }
 
-  private async writeBundle(id: number, bundle: OpenBundle, messages: Iterable<Slice | Buffer> | AsyncIterable<Slice | Buffer>, refused: { open?: OpenFlowError }): Promise<void> {
+  private async writeBundle(id: number, bundle: OpenBundle, messages: Iterable<Slice | Buffer> | AsyncIterable<Slice | Buffer>, opening: Promise<void>): Promise<void> {
+    const over = (): boolean => bundle.unopened !== undefined || (bundle.refused !== undefined && bundle.onRefused === undefined);
     let chunk = Buffer.allocUnsafe(16 * 1024);
     let used = 0;
     let before: Promise<void> = Promise.resolve();
@@ -620,6 +624,9 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       before = writing;
       chunk = Buffer.allocUnsafe(CHUNK);
       used = 0;
+      // A switch that opens no bundle is sent no more than the first chunk of it. Others have their turn after each: writing what is taken at once waits for nothing.
+      await opening;
+      await new Promise((resolve) => setImmediate(resolve));
       if (this.closeReason !== undefined) throw this.closedError();
     };
     const add = (buf: Buffer, off: number, len: number): void => {
@@ -646,6 +653,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       }
       if (used + BUNDLE_HEADER + len > chunk.length) {
         return flush().then(() => {
+          if (over()) return;
           if (used + BUNDLE_HEADER + len > chunk.length) chunk = Buffer.allocUnsafe(CHUNK);
           add(buf, off, len);
         });
@@ -655,7 +663,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
     };
     if (Symbol.asyncIterator in messages) {
       for await (const item of messages) {
-        if ((bundle.refused !== undefined && bundle.onRefused === undefined) || refused.open !== undefined) break;
+        if (over()) break;
         await next(item);
       }
     } else {
@@ -663,11 +671,12 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
         const wait = next(item);
         if (wait === undefined) continue;
         await wait;
-        if ((bundle.refused !== undefined && bundle.onRefused === undefined) || refused.open !== undefined) break;
+        if (over()) break;
       }
     }
-    await flush();
+    if (used > 0 && !over()) before = Promise.all([before, this.writeChunk(chunk.subarray(0, used))]).then(() => undefined);
     await before;
+    if (this.closeReason !== undefined) throw this.closedError();
   }
 
   /** Resolves when the operating system has taken it, or the connection is closed. */
@@ -681,18 +690,4 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       }); // called with an error when the socket is destroyed
     });
   }
-}
-
-/** An error message as an OpenFlowError. */
-export function peerError(message: Decoded<MessageOf<"error">>, index?: number): OpenFlowError {
-  const experimenter = message.error_type === ERROR_TYPE_EXPERIMENTER ? message.experimenter : undefined;
-  const type = experimenter === undefined ? message.error_type : message.code;
-  const errorCode = experimenter === undefined ? message.code : 0;
-  const name = errorName(type, errorCode, experimenter);
-  return new OpenFlowError("OF_PEER_ERROR", `the switch refused ${index === undefined ? "a message" : `message ${index} of a bundle`}: ${name}`, {
-    type, errorCode, errorName: name, xid: message.xid,
-    ...(experimenter === undefined ? {} : { experimenter }),
-    ...(message.data === undefined ? {} : { data: Buffer.from(message.data) }),
-    ...(index === undefined ? {} : { index }),
-  });
 }

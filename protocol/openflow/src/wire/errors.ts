@@ -35,7 +35,7 @@ export interface OpenFlowErrorDetails {
   readonly experimenter?: number;
   /** "OFPBMC_BAD_FIELD", or "type.code" in digits if unknown. */
   readonly errorName?: string;
-  /** OF_PEER_ERROR: the first bytes of the refused message. */
+  /** OF_PEER_ERROR: the first bytes of the refused message, unless that was in a bundle. */
   readonly data?: Buffer;
   readonly xid?: number;
   /** Bundles: index of the inner message that the switch refused. */
@@ -56,6 +56,8 @@ export class OpenFlowError extends Error {
   readonly data: Buffer | undefined;
   readonly xid: number | undefined;
   readonly index: number | undefined;
+  /** The switch has not opened the bundle: that says nothing of what is in it. */
+  unopened = false;
 
   constructor(code: OpenFlowErrorCode, message: string, details: OpenFlowErrorDetails = {}) {
     super(details.offset === undefined ? message : `${message} at byte ${details.offset}`, details.cause === undefined ? undefined : { cause: details.cause });
