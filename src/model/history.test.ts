@@ -169,6 +169,10 @@ test("the log lets go of its oldest part while it is read: a list has what is le
       if (reads++ < 2) await change();
       yield* store.history(from);
     },
+    async *undo(from: number, to: number) {
+      if (reads++ < 2) await change();
+      yield* store.undo(from, to);
+    },
   } as unknown as KvStore;
   const history = new History(busy, model, [items]);
   const { oldest, newest } = history.range;

@@ -5,7 +5,7 @@ import type { AnyTable, Row } from "#app";
 import { spread, type Stepwise } from "../lib/turns/stepwise.ts";
 import { StoreError } from "../store/errors.ts";
 import type { KvStore } from "../store/kv.ts";
-import type { LogChange, LogCommit } from "../store/log.ts";
+import type { LogChange, LogCommit, Undone } from "../store/log.ts";
 import type { Model } from "./model.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -182,15 +182,13 @@ export class History {
     this.check(generation, this.store.oldest - 1);
     const snapshot = this.model.snapshot(Infinity);
     try {
-      const first = new Map<string, Buffer | undefined>();
       let until = performance.now() + SLICE_MS;
-      for await (const { changes } of this.commits(generation + 1, this.model.generation, { undo: true })) {
-        for (const { key, before } of changes) if (!first.has(key)) first.set(key, before?.value);
+      for await (const part of this.undone(generation + 1, this.model.generation)) {
+        await spread(this.rewinding(snapshot, part));
         if (performance.now() < until) continue;
         await new Promise((done) => setImmediate(done));
         until = performance.now() + SLICE_MS;
       }
-      await spread(this.rewinding(snapshot, first));
       return snapshot;
     } catch (error) {
       snapshot.close();
@@ -228,13 +226,24 @@ export class History {
         yield commit;
       }
     } catch (error) {
-      if (error instanceof StoreError && error.code === "COMPACTED") throw new NotKept(from, this.store.oldest, this.store.revision);
-      throw error;
+      throw this.explained(error, from);
     }
   }
 
-  private *rewinding(snapshot: Snapshot, first: ReadonlyMap<string, Buffer | undefined>): Stepwise<void> {
-    for (const [key, before] of first) {
+  private async *undone(from: number, to: number): AsyncGenerator<Undone, void, undefined> {
+    try {
+      yield* this.store.undo(from, to);
+    } catch (error) {
+      throw this.explained(error, from);
+    }
+  }
+
+  private explained(error: unknown, from: number): unknown {
+    return error instanceof StoreError && error.code === "COMPACTED" ? new NotKept(from, this.store.oldest, this.store.revision) : error;
+  }
+
+  private *rewinding(snapshot: Snapshot, part: Undone): Stepwise<void> {
+    for (const [key, before] of part) {
       const { table, id } = this.parse(key);
       if (table === undefined) continue;
       snapshot.rewind([{ table, id, before: rowOf(before) }]);

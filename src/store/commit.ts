@@ -11,7 +11,7 @@ import { StoreError } from "./errors.ts";
 import { LIMITS, checkKey } from "./kv.ts";
 import type { AppendResult, Compare, Draft, KvEntry, KvEvent, KvOp, KvStore, KvWatcher, OnEvents } from "./kv.ts";
 import type { RangeOptions, StoreLog, StoreStats, TxnResult, WatchOptions } from "./kv.ts";
-import type { CommitLog, Keep, LogChange, LogCommit, ReadOptions, Was } from "./log.ts";
+import { undoOf, type CommitLog, type Keep, type LogChange, type LogCommit, type ReadOptions, type Undone, type Was } from "./log.ts";
 import { WatchHub, type HistoryLimits } from "./watch.ts";
 
 /** A backend: a log with the rows beside it. It is never asked to append while another append is under way. */
@@ -144,6 +144,17 @@ export class CommitStore implements KvStore {
     for await (const commit of this.#storage.read(from, options)) {
       if (commit.generation > this.#revision) return;
       yield commit;
+      this.#checkOpen();
+    }
+  }
+
+  async *undo(from: number, to: number): AsyncGenerator<Undone, void, undefined> {
+    this.#checkOpen();
+    const last = Math.min(to, this.#revision);
+    if (from > last) return;
+    const storage = this.#storage;
+    for await (const part of storage.undo?.(from, last) ?? undoOf(storage.read(from, { undo: true }), last)) {
+      yield part;
       this.#checkOpen();
     }
   }

@@ -326,6 +326,26 @@ describe.each(BACKENDS)("$url", ({ url }) => {
       expect(await logOf(store, 4)).toEqual([]);
     }));
 
+  test("undo: what each key was before the first of some commits that changed it, whatever they share an entry with", () =>
+    withStore(url, async (store) => {
+      await store.append(0, [{ ops: [put("a", "1"), put("b", "1")] }, { ops: [put("a", "2")] }, { ops: [{ delete: "b" }, put("c", "1")] }]);
+      await store.append(3, [{ ops: [put("a", "3"), put("b", "2")] }, { ops: [{ delete: "c" }] }]);
+      for (let n = 0; n < 3000; n += 100) await store.append(5 + n, Array.from({ length: 100 }, (_, i) => ({ ops: [put("d", String(n + i))] })));
+      const undone = async (from: number, to: number): Promise<string[]> => {
+        const out: string[] = [];
+        for await (const part of store.undo(from, to)) for (const [key, before] of part) out.push(`${key} ${before?.toString() ?? "-"}`);
+        return out.sort();
+      };
+      expect(await undone(1, Infinity)).toEqual(["a -", "b -", "c -", "d -"]);
+      expect(await undone(2, 3)).toEqual(["a 1", "b 1", "c -"]);
+      expect(await undone(3, 5)).toEqual(["a 2", "b 1", "c -"]);
+      expect(await undone(5, 5)).toEqual(["c 1"]);
+      expect(await undone(5, 4)).toEqual([]);
+      expect(await undone(2000, 2100)).toEqual(["d 1993"]);
+      expect(await undone(store.revision, Infinity)).toEqual(["d 2998"]);
+      expect(await undone(store.revision + 1, Infinity)).toEqual([]);
+    }));
+
   test("append: what the writer knows to be new is not looked up, and is as if it had been", () =>
     withStore(url, async (store) => {
       const fresh = (key: string, value: string) => ({ ...put(key, value), fresh: true });

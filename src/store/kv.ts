@@ -5,7 +5,7 @@
 // Buffers handed out (values, events) are shared: read them, do not write to them.
 
 import { StoreError } from "./errors.ts";
-import type { LogCommit, ReadOptions } from "./log.ts";
+import type { LogCommit, ReadOptions, Undone } from "./log.ts";
 
 export interface KvEntry {
   readonly key: string;
@@ -118,6 +118,8 @@ export interface KvStore {
   readonly oldest: number;
   /** Kept commits from a revision on, up to the newest. @throws StoreError COMPACTED */
   history(from: number, options?: ReadOptions): AsyncIterable<LogCommit>;
+  /** What keys were before the commits from one revision to another, and to the newest at most: each key once, in parts. @throws StoreError COMPACTED */
+  undo(from: number, to: number): AsyncIterable<Undone>;
   /** Lets go of what need not be kept any more. */
   checkpoint(): Promise<void>;
   /**

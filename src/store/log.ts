@@ -42,6 +42,9 @@ export interface ReadOptions {
   readonly undo?: boolean;
 }
 
+/** What keys were before some commits; undefined: there was none. */
+export type Undone = ReadonlyMap<string, Buffer | undefined>;
+
 /** Somebody was there first: the newest generation. Nothing was written. */
 export interface Conflict {
   readonly conflict: Generation;
@@ -62,6 +65,8 @@ export interface CommitLog {
   append(after: Generation, commits: readonly LogCommit[]): Promise<Generation | Conflict>;
   /** Kept commits from that generation on, as far as they go when it begins. @throws StoreError COMPACTED */
   read(from: Generation, options?: ReadOptions): AsyncIterable<LogCommit>;
+  /** What keys were before the commits from one generation to another, which there are: each once, in parts. Where it is less than to read these. @throws StoreError COMPACTED */
+  undo?(from: Generation, to: Generation): AsyncIterable<Undone>;
   /** Lets go of what need not be kept any more, so that opening costs what is kept. */
   checkpoint(): Promise<void>;
 }
@@ -179,6 +184,65 @@ export function decodeEntry(first: Generation, entry: Buffer): EntryCommit[] {
   if (at !== entry.length) throw new RangeError("an entry has bytes behind its end");
   return commits;
 }
+
+/**
+ * What keys were before commits of an entry, from one generation to another: nothing of those that are in `seen`, to which the others are added.
+ * @throws RangeError when it is no entry
+ */
+export function undoEntry(first: Generation, entry: Buffer, { from, to, seen, into }: { readonly from: Generation; readonly to: Generation; readonly seen: Set<string>; readonly into: Map<string, Buffer | undefined> }): void {
+  const count = countEntry(entry);
+  const whole = entry[0] === 1;
+  /** Where the bytes end whose length is there. */
+  const endOf = (at: number): number => {
+    const end = at + 4 + entry.readUInt32BE(at);
+    if (end > entry.length) throw new RangeError("an entry ends in the middle");
+    return end;
+  };
+  let at = 5;
+  for (let generation = first; generation < first + count; generation++) {
+    const asked = generation >= from && generation <= to;
+    at = endOf(endOf(at + 6));
+    const size = entry.readUInt32BE(at);
+    at += 4;
+    for (let c = 0; c < size; c++) {
+      const flags = entry.readUInt8(at);
+      const keyAt = at + 5;
+      const keyEnd = endOf(at + 1);
+      const value = (flags & BEFORE) === 0 ? 0 : keyEnd + 16;
+      at = value === 0 ? keyEnd : endOf(value - 4);
+      if (asked) {
+        const key = entry.toString("utf8", keyAt, keyEnd);
+        if (!seen.has(key)) {
+          seen.add(key);
+          into.set(key, value === 0 ? undefined : entry.subarray(value, at));
+        }
+      }
+      if (whole && (flags & AFTER) !== 0) at = endOf(at);
+    }
+  }
+  if (at !== entry.length) throw new RangeError("an entry has bytes behind its end");
+}
+
+/** The same where commits are at hand. */
+export async function* undoOf(commits: AsyncIterable<LogCommit>, to: Generation): AsyncGenerator<Undone> {
+  const seen = new Set<string>();
+  let part = new Map<string, Buffer | undefined>();
+  let n = 0;
+  for await (const { generation, changes } of commits) {
+    if (generation > to) break;
+    for (const { key, before } of changes) {
+      if (seen.has(key)) continue;
+      seen.add(key);
+      part.set(key, before?.value);
+    }
+    if (++n % UNDONE !== 0) continue;
+    yield part;
+    part = new Map<string, Buffer | undefined>();
+  }
+  yield part;
+}
+/** Commits of a part. */
+const UNDONE = 64;
 
 /** How many commits an entry has. @throws RangeError when it is no entry of this format or the one before */
 export function countEntry(entry: Buffer): number {

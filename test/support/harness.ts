@@ -374,6 +374,7 @@ const staysOpen = (store: KvStore): KvStore => ({
   append: (after, drafts, writer) => store.append(after, drafts, writer),
   goFirst: () => store.goFirst(),
   history: (from) => store.history(from),
+  undo: (from, to) => store.undo(from, to),
   checkpoint: () => store.checkpoint(),
   watch: (options, onEvents, onError) => store.watch(options, onEvents, onError),
   stats: () => store.stats(),

@@ -24,8 +24,8 @@ import { complete, nextFrom, nextKey, nextValue } from "./became.ts";
 import { corrupt, inspect, judge, locked, STATE } from "./files.ts";
 import type { KvEntry, KvStore, RangeOptions } from "../kv.ts";
 import { fill, load, PAGE, PAGE_BYTES, READ_PAGE, type Db, type Loaded } from "./load.ts";
-import { AFTER, checkOf, decode, encode, encodeKey, encodeState, END, entryKey, entryOf, FIRST, modulo32, netOf, NEXT, toEntry, type Head, type Totals } from "./record.ts";
-import { checkOrder, encodeEntry, KEEP, type Conflict, type EntryCommit, type Generation, type LogCommit, type ReadOptions, type Tail } from "../log.ts";
+import { AFTER, checkOf, decode, encode, encodeKey, encodeState, END, entryKey, entryOf, FIRST, modulo32, netOf, NEXT, toEntry, undoneBy, type Head, type Totals } from "./record.ts";
+import { checkOrder, encodeEntry, KEEP, type Conflict, type EntryCommit, type Generation, type LogCommit, type ReadOptions, type Tail, type Undone } from "../log.ts";
 import { lockHolder } from "./lock.ts";
 import type { Witness } from "./witness.ts";
 
@@ -227,26 +227,50 @@ export class LevelStorage implements Storage {
   }
 
   async *read(from: Generation, { undo = false }: ReadOptions = {}): AsyncGenerator<LogCommit> {
-    if (from < this.oldest) throw compacted(from, this.oldest);
     const end = this.#generation;
     let next = from;
+    for await (const { page, snapshot } of this.#entries(from, FIRST_READ)) {
+      const commits: EntryCommit[] = [];
+      for (const [key, bytes] of page) for (const commit of entryOf(this.#dir, key, bytes)) if (commit.generation >= next && commit.generation <= end) commits.push(commit);
+      if (!undo) await this.#guard(complete(this.#dir, this.#db, snapshot, commits));
+      for (const { changes, ...commit } of commits) {
+        // It was let go of while it was read.
+        if (commit.generation !== next++) throw compacted(next - 1, this.oldest);
+        yield { ...commit, changes: changes.map(({ key, before, after }) => ({ key, before, after })) };
+      }
+      if (next > end) return;
+    }
+  }
+
+  async *undo(from: Generation, to: Generation): AsyncGenerator<Undone> {
+    const seen = new Set<string>();
+    let next = from;
+    for await (const { page } of this.#entries(from, READ_PAGE)) {
+      const part = new Map<string, Buffer | undefined>();
+      for (const [key, bytes] of page) {
+        if (next > to) break;
+        const { first, end } = undoneBy(this.#dir, key, bytes, { from, to, seen, part });
+        if (first > next) throw compacted(next, this.oldest);
+        next = end;
+      }
+      yield part;
+      if (next > to) return;
+    }
+  }
+
+  /** Entries of the log in pages, the one first that has the commit: of one instant. @throws StoreError COMPACTED, IO */
+  async *#entries(from: Generation, size: number): AsyncGenerator<{ readonly page: readonly (readonly [Buffer, Buffer])[]; readonly snapshot: Snapshot }> {
+    if (from < this.oldest) throw compacted(from, this.oldest);
     const snapshot = this.#db.snapshot();
     try {
       // An entry has the generation of its first commit for its key: the one that has `from` may begin before it.
       const [at] = await this.#guard(this.#db.keys({ gte: AFTER, lte: entryKey(from), reverse: true, limit: 1, snapshot }).all());
       const iterator = this.#db.iterator({ gte: at ?? AFTER, lt: NEXT, highWaterMarkBytes: PAGE_BYTES, snapshot });
       try {
-        for (let size = FIRST_READ; ; size = Math.min(2 * size, READ_PAGE)) {
-          const page = await this.#guard(iterator.nextv(size));
-          const commits: EntryCommit[] = [];
-          for (const [key, bytes] of page) for (const commit of entryOf(this.#dir, key, bytes)) if (commit.generation >= next && commit.generation <= end) commits.push(commit);
-          if (!undo) await this.#guard(complete(this.#dir, this.#db, snapshot, commits));
-          for (const { changes, ...commit } of commits) {
-            // It was let go of while it was read.
-            if (commit.generation !== next++) throw compacted(next - 1, this.oldest);
-            yield { ...commit, changes: changes.map(({ key, before, after }) => ({ key, before, after })) };
-          }
-          if (page.length === 0 || next > end) return;
+        for (let most = size; ; most = Math.min(2 * most, READ_PAGE)) {
+          const page = await this.#guard(iterator.nextv(most));
+          if (page.length === 0) return;
+          yield { page, snapshot };
         }
       } finally {
         await iterator.close();

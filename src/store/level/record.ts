@@ -2,7 +2,7 @@
 import { crc32 } from "./crc.ts";
 import { corrupt, STATE } from "./files.ts";
 import type { KvEntry } from "../kv.ts";
-import { decodeEntry, type EntryCommit, type Generation, type LogCommit } from "../log.ts";
+import { countEntry, decodeEntry, undoEntry, type EntryCommit, type Generation, type LogCommit } from "../log.ts";
 
 export const FORMAT = Buffer.from("\0format");
 export const FORMAT_VERSION = 3;
@@ -87,14 +87,24 @@ export function entryKey(first: Generation): Buffer {
   return key;
 }
 
-export function entryOf(dir: string, key: Buffer, bytes: Buffer): EntryCommit[] {
+export const entryOf = (dir: string, key: Buffer, bytes: Buffer): EntryCommit[] => entryRead(dir, key, bytes, decodeEntry);
+
+function entryRead<T>(dir: string, key: Buffer, bytes: Buffer, read: (first: Generation, entry: Buffer) => T): T {
   const first = key.readUIntBE(1, 6);
   const { value } = decode(dir, key, bytes, () => `the entry of generation ${first}`);
   try {
-    return decodeEntry(first, value);
+    return read(first, value);
   } catch (error) {
     throw corrupt(dir, `the entry of generation ${first} cannot be read: ${(error as Error).message}`, error);
   }
+}
+
+/** Of an entry, what keys were before its commits; `end` is the generation after its last one. @throws StoreError CORRUPT */
+export function undoneBy(dir: string, key: Buffer, bytes: Buffer, { from, to, seen, part }: { readonly from: Generation; readonly to: Generation; readonly seen: Set<string>; readonly part: Map<string, Buffer | undefined> }): { readonly first: Generation; readonly end: Generation } {
+  return entryRead(dir, key, bytes, (first, value) => {
+    undoEntry(first, value, { from, to, seen, into: part });
+    return { first, end: first + countEntry(value) };
+  });
 }
 
 /** A row as it was written, with its checksum once it is known. */
