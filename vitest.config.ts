@@ -13,6 +13,8 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 120_000,
     pool: "forks",
+    // npm test leaves them out, npm run test:long runs them alone: CONTRIBUTING.md.
+    tags: [{ name: "long", description: "of the second stage, npm run test:long" }],
     projects: [
       // To load the engine anew for each file takes as long as most files' tests: these share what a process has loaded. No module keeps state.
       // As many at once as there are cores.

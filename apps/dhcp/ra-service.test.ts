@@ -247,7 +247,7 @@ it("is one packet for each host that has ports of the network, and reaches these
   expect(h.complaints).toEqual([]);
 });
 
-it("a port that comes hears its routers though another project brings more at once than are told", async () => {
+it("a port that comes hears its routers though another project brings more at once than are told", { tags: "long", timeout: 120_000 }, async () => {
   const { h, network, port, join } = await cloud();
   await join();
   heard(h, 60);
@@ -272,7 +272,7 @@ it("a port that comes hears its routers though another project brings more at on
   const told = h.sent.map(({ packet }) => packet as StageOut).filter((out) => out.chassis === "hv2").flatMap((out) => leavesBy(h, "dhcp", out));
   expect(told).toEqual([9]);
   expect(h.sent.length).toBeGreaterThan(9000);
-}, 120_000);
+});
 
 describe("an interface that keeps changing what it says", () => {
   it("has said each prefix once, however often it changed; what is over is told all the same", async () => {

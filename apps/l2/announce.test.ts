@@ -141,7 +141,7 @@ describe("an address that moves to another MAC", () => {
   });
 });
 
-it("is announced of every project, though another moves more addresses than are remembered and announced of all", async () => {
+it("is announced of every project, though another moves more addresses than are remembered and announced of all", { tags: "long", timeout: 120_000 }, async () => {
   const g = await ground();
   const of = (project_id: string, values: Record<string, unknown> = {}): Record<string, unknown> => ({ project_id, ...values });
   const first = await g.port("hv1", 5, of("victim", fixed(g)));
@@ -167,7 +167,7 @@ it("is announced of every project, though another moves more addresses than are 
   const mac = await g.mac(second);
   const heard = said(g.h, 10).filter((line) => line.includes(` 10.0.0.9 is ${mac}`)).map((line) => line.split(" to ")[1]);
   expect(heard.sort()).toEqual(["hv1:all", "hv1:all", "hv1:all", "hv2:6", "hv2:6", "hv2:6"]);
-}, 120_000);
+});
 
 describe("an address that another port takes over", () => {
   /** As a switch sends it up. */

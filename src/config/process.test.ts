@@ -80,7 +80,7 @@ describe("the process", () => {
     expect({ code, err }).toEqual({ code: 1, err: "axion: --ops: 192.0.2.1 is not an address of this host\n" });
   });
 
-  test("TLS files that are not what they should be: one line that names the flag, 2", async () => {
+  test("TLS files that are not what they should be: one line that names the flag, 2", { tags: "long" }, async () => {
     const self = (name: string): Promise<unknown> =>
       new Promise((resolve) => execFile("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", `/CN=${name}`, "-keyout", `${name}.key`, "-out", `${name}.crt`], { cwd: dir }, resolve));
     await Promise.all([self("a"), self("b")]);
@@ -134,7 +134,7 @@ describe("the process", () => {
     expect(err).toMatch(/^axion: --store.*\n$/);
   });
 
-  test("an etcd that nobody reaches: one line that names it, 1", async () => {
+  test("an etcd that nobody reaches: one line that names it, 1", { tags: "long" }, async () => {
     const { code, err } = await run("--store", "etcd://127.0.0.1:1,127.0.0.1:2", ...anywhere);
     expect(code).toBe(1);
     expect(err).toMatch(/^axion: --store etcd:\/\/127\.0\.0\.1:1,127\.0\.0\.1:2: etcd at 127\.0\.0\.1:[12] cannot be used: .*ECONNREFUSED.*\n$/);
@@ -152,7 +152,7 @@ describe("the process", () => {
     expect(err).toContain(join(dataDir, "store"));
   });
 
-  test("networks acknowledged, kill -9, bytes of the journal damaged: the start refuses and names the generation; with --accept-loss it has what is whole", async () => {
+  test("networks acknowledged, kill -9, bytes of the journal damaged: the start refuses and names the generation; with --accept-loss it has what is whole", { tags: "long", timeout: 60_000 }, async () => {
     const dataDir = join(dir, "damaged");
     const started = async (...args: string[]) => {
       const child = spawn(process.execPath, [main, "--data-dir", dataDir, ...anywhere, ...args], { cwd: dir, env, stdio: ["ignore", "pipe", "inherit"] });
@@ -202,7 +202,7 @@ describe("the process", () => {
     again.child.kill("SIGTERM");
     expect((await ended)[0]).toBe(0);
     expect(readdirSync(dataDir).some((name) => name.startsWith("store.lost-"))).toBe(true);
-  }, 60_000);
+  });
 
   test("a record in the store that is no row: one line that names its key, 1", async () => {
     const dataDir = join(dir, "garbage");
@@ -226,7 +226,7 @@ describe("the process", () => {
     expect(err).toContain(dataDir);
   });
 
-  test("an ops listener that is not on loopback wants a token: one line, 2; a file that holds none: one line, 1", async () => {
+  test("an ops listener that is not on loopback wants a token: one line, 2; a file that holds none: one line, 1", { tags: "long" }, async () => {
     expect(await run("--store", "memory:", ...anywhere, "--ops", "0.0.0.0:0")).toEqual({
       code: 2, out: "", err: "axion: --ops 0.0.0.0:0: anyone who reaches this address sees all and can remove hosts; give --ops-token-file, or --insecure if that is meant\n",
     });
@@ -234,7 +234,7 @@ describe("the process", () => {
     expect({ code, err }).toEqual({ code: 1, err: `axion: the file of the ops token ${join(dir, "short-token")}: must hold one token of 16 to 1024 printable characters without spaces\n` });
   });
 
-  test("a data folder that another controller has: one line, 1; SIGTERM and SIGINT end the first with 0", async () => {
+  test("a data folder that another controller has: one line, 1; SIGTERM and SIGINT end the first with 0", { tags: "long" }, async () => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       const dataDir = join(dir, `shared-${signal}`);
       mkdirSync(dataDir);

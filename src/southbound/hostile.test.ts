@@ -163,7 +163,7 @@ test("a host that says something else of itself again and again is so many lines
   expect(lines).toHaveLength(60);
 });
 
-test("a switch that refuses to lose what it has costs a few lines, however much that is", { timeout: 120_000 }, async () => {
+test("a switch that refuses to lose what it has costs a few lines, however much that is", { tags: "long", timeout: 120_000 }, async () => {
   const w = await World.start({});
   cleanup.push(() => w.stop());
   const attack = new Attack(refusesToLoseFlows, { ...w.ports, dpid: "", systemId: "" }, "127.0.2.1", false);

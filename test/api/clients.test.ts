@@ -1,4 +1,5 @@
 // Debian's openstack client with a real Keystone: every command of an extension that is advertised, as administrator, member and reader of a project, and as another.
+// @module-tag long
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Keystone, keystoneMissing, type User } from "../support/keystone.ts";
 import { OpenStack } from "../support/openstack.ts";

@@ -1,4 +1,5 @@
 // Libraries that programs talk to the API with, and a real Keystone: Debian's neutronclient (and its command `neutron`), and in npm run test:nightly gophercloud.
+// @module-tag long
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

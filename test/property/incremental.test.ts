@@ -10,7 +10,7 @@ import { History, step } from "./history.ts";
 
 describe("incremental equals from scratch", () => {
   const nightly = process.env.AXION_NIGHTLY === "1";
-  test("after every step of random histories", { timeout: nightly ? 1_800_000 : 300_000 }, async () => {
+  for (const { runs, ...stage } of [{ runs: 7 }, { runs: nightly ? 2000 : 20, tags: "long" }]) test(`after every step of ${runs} random histories`, { ...stage, timeout: nightly ? 1_800_000 : 300_000 }, async () => {
     let flowsSeen = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 60 }), async (steps) => {
@@ -52,7 +52,7 @@ describe("incremental equals from scratch", () => {
           await h.close();
         }
       }),
-      { numRuns: nightly ? 2000 : 20 },
+      { numRuns: runs },
     );
     expect(flowsSeen, "the histories reach states with ports, policies and routers").toBeGreaterThan(220);
   });

@@ -1,5 +1,6 @@
 // A plan against the truth: what it says of flows is the difference of the dumps before and after the call, line by line; what it says of the answer
 // is the answer; and planning leaves nothing behind.
+// @module-tag long
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { lineOf } from "../../src/ops/flows/flow-dump.ts";

@@ -1,4 +1,5 @@
 // The simulation can fail: with a fault put into the code of src/, or into a switch, one of the first seeds says what is wrong.
+// @module-tag long
 import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import { Model } from "../../src/model/model.ts";
 import { SwitchSession } from "../../src/southbound/openflow/session.ts";

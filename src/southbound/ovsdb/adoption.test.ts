@@ -203,7 +203,7 @@ describe("what others made", () => {
 });
 
 describe("names", () => {
-  test("two live hosts with one system-id: the second is refused, once in the log; it gets in when the first is gone", async () => {
+  test("two live hosts with one system-id: the second is refused, once in the log; it gets in when the first is gone", { tags: "long" }, async () => {
     const [a, b] = [await host(hv1), await host(hv1)];
     const w = await world();
     await w.adopt(a);

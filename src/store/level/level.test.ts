@@ -323,7 +323,7 @@ async function expectWrites(store: KvStore, count: number): Promise<void> {
   expect(counted).toEqual(Array.from({ length: count }, (_, i) => `${i % 50}`));
 }
 
-const RANDOM_DAMAGES = process.env["AXION_NIGHTLY"] === "1" ? 1000 : 60;
+const RANDOM_DAMAGES = process.env["AXION_NIGHTLY"] === "1" ? 1000 : 25;
 const HOW = ["overwritten", "zeroed", "cut out", "cut off", "swapped", "doubled", "removed"] as const;
 
 /** Damages a piece; false: it is as it was. */

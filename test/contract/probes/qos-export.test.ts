@@ -71,7 +71,7 @@ describe.skipIf(Lab.missing().length > 0)("on real databases", () => {
     await settlesTo(cloud, clean);
   }, 60_000);
 
-  test("a restart sends nothing, a crash while it is withdrawn heals, and taken out nothing of it is left", async () => {
+  test("a restart sends nothing, a crash while it is withdrawn heals, and taken out nothing of it is left", { tags: "long", timeout: 120_000 }, async () => {
     const { cloud } = scene;
     const policy = await use();
     await until("the rows", () => inOrder(policy.id, 5_000_000));
@@ -87,5 +87,5 @@ describe.skipIf(Lab.missing().length > 0)("on real databases", () => {
     await until("the rows", () => inOrder(last.id, 5_000_000));
     await expectGone(probes, scene, clean);
     expect(await hv.vsctl("get", "Port", UPLINK, "qos")).toBe(foreign);
-  }, 120_000);
+  });
 });

@@ -138,7 +138,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     };
   }
 
-  test("a translation that stays keeps its connections, whatever number its table has", async () => {
+  test("a translation that stays keeps its connections, whatever number its table has", { tags: "long", timeout: 60_000 }, async () => {
     const it = await float(b, "192.0.2.101");
     const connection = await connected(b, "192.0.2.101", 8081);
     const moved = async (by: "up" | "down" | "not at all", end: () => Promise<unknown>, ...disabled: string[]): Promise<void> => {
@@ -155,7 +155,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await cloud.remove("floating", it.id);
     await cloud.synced();
     expect(await connectionsOf("192.0.2.101")).toEqual([]);
-  }, 60_000);
+  });
 
   test("one that was taken away before the tables moved is withdrawn as ever: its connections are forgotten, and no others", async () => {
     for (const [n, disabled] of [["scratch-one"], []].entries()) {

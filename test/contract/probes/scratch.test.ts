@@ -61,13 +61,13 @@ describe("a flow", () => {
   });
 });
 
-test.each(["one", "two"])("incremental equals from scratch, whatever comes and goes of app %s", async (who) => {
+for (const who of ["one", "two"]) test(`incremental equals from scratch, whatever comes and goes of app ${who}`, { timeout: 120_000, ...(who === "two" && { tags: "long" }) }, async () => {
   await expectIncremental(probes, {
     resource: `badge_${who}`,
     values: ({ ports }, n) => (ports.length === 0 ? undefined : { port_id: ports[n % ports.length] }),
     count: (h) => ["hv0", "hv1", "hv2"].flatMap((host) => flowTexts(h, host, `${who}_check`)).length,
   });
-}, 120_000);
+});
 
 describe.skipIf(Lab.missing().length > 0)("on real switches, scratch overwritten at every call", () => {
   let scene: Scene;
@@ -108,7 +108,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches, scratch overwritten
     expect(await held(cloud)).toEqual(clean);
   }, 60_000);
 
-  test("a restart sends nothing, a crash while they are withdrawn heals, and taken out nothing of them is left", async () => {
+  test("a restart sends nothing, a crash while they are withdrawn heals, and taken out nothing of them is left", { tags: "long", timeout: 120_000 }, async () => {
     const { cloud } = scene;
     const stop = await use();
     await expectQuietRestart(cloud);
@@ -116,5 +116,5 @@ describe.skipIf(Lab.missing().length > 0)("on real switches, scratch overwritten
     await expectHealing(cloud, clean, use);
     await use();
     await expectGone(probes, scene, clean);
-  }, 120_000);
+  });
 });

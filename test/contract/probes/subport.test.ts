@@ -13,13 +13,13 @@ const VLAN = 100;
 const probes = new Probes("subport");
 afterAll(() => probes.delete());
 
-test("incremental equals from scratch, whatever sub-ports and their parents come, move and go", async () => {
+test("incremental equals from scratch, whatever sub-ports and their parents come, move and go", { tags: "long", timeout: 120_000 }, async () => {
   await expectIncremental(probes, {
     resource: "sub_port",
     values: ({ ports }, n, m) => ({ port_id: ports[n % ports.length], parent_id: ports[m % ports.length], vlan: 100 + n }),
     count: (h) => ["hv0", "hv1", "hv2"].flatMap((host) => flowTexts(h, host, "classify")).filter((f) => f.includes("dl_vlan=10")).length,
   });
-}, 120_000);
+});
 
 test.each([["behind a policy", "", "sg_in"], ["where no app has one", "address-groups,group-statefulness,security-groups", "push_tag"]])("its packets have a tag, %s", async (_, without, next) => {
   const h = await probes.harness({ without });
@@ -184,7 +184,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await until("silence", async () => !(await scene.b.vm.reaches(inside.ip, { timeoutMs: 300 })));
   }, 60_000);
 
-  test("it finds its neighbours, and they find it, whenever they ask: 20 of 20", () => inUse(async () => {
+  test("it finds its neighbours, and they find it, whenever they ask: 20 of 20", { tags: "long", timeout: 60_000 }, () => inUse(async () => {
     const { a, b, c } = scene;
     expect(await answered(inside.vm, a.ip, 20)).toBe(20);
     expect(await answered(b.vm, inside.ip, 20)).toBe(20);
@@ -193,9 +193,9 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     expect(await answered(inside.vm, sibling.ip, 20)).toBe(20);
     expect(await answered(inside.vm, outer.ip, 20)).toBe(20);
     expect(await answered(outer.vm, inside.ip, 20)).toBe(20);
-  }), 60_000);
+  }));
 
-  test("the network's own answers reach it: ARP, the router's ping, time exceeded, DHCP", () => inUse(async () => {
+  test("the network's own answers reach it: ARP, the router's ping, time exceeded, DHCP", { tags: "long", timeout: 60_000 }, () => inUse(async () => {
     const { a, c, nets, routerMac } = scene;
     const gateway = nets[0].subnet.gateway_ip as string;
     expect(await inside.vm.arping(a.ip, { count: 5 })).toEqual(Array.from({ length: 5 }, () => a.port.mac_address as string));
@@ -205,9 +205,9 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await inside.vm.configure("addr flush dev eth0");
     expect(await inside.vm.dhcp()).toMatchObject({ ip: inside.ip, prefixLength: 24, routers: [gateway] });
     expect(await answered(inside.vm, a.ip, 1)).toBe(1);
-  }), 60_000);
+  }));
 
-  test("and those of IPv6: advertisements of neighbours and routers, asked for or not", () => inUse(async () => {
+  test("and those of IPv6: advertisements of neighbours and routers, asked for or not", { tags: "long", timeout: 60_000 }, () => inUse(async () => {
     const { a } = scene;
     const own = await v6(inside);
     const heard = await inside.vm.tcpdump("-Q in icmp6 and ip6[40] == 134");
@@ -227,7 +227,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     expect(await answered(inside.vm, other, 20)).toBe(20);
     expect(await answered(a.vm, own, 20)).toBe(20);
     expect(await answered(inside.vm, "fd00:1::1", 20)).toBe(20);
-  }), 60_000);
+  }));
 
   test("of broadcast it gets one copy with its own tag, others one without, the sender none", () => inUse(async () => {
     const { a, b } = scene;
@@ -272,7 +272,7 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     expect(await cloud.differences()).toBe("");
   }, 60_000);
 
-  test("a restart sends nothing, a crash while it is withdrawn heals, and taken out nothing of it is left", async () => {
+  test("a restart sends nothing, a crash while it is withdrawn heals, and taken out nothing of it is left", { tags: "long", timeout: 120_000 }, async () => {
     const { cloud } = scene;
     const it = await attach(inside, 1);
     await expectQuietRestart(cloud);
@@ -285,5 +285,5 @@ describe.skipIf(Lab.missing().length > 0)("on real switches", () => {
     await until("the sub-port", reached);
     await expectGone(probes, scene, clean);
     expect(await scene.b.vm.reaches(inside.ip, { timeoutMs: 300 })).toBe(false);
-  }, 120_000);
+  });
 });

@@ -1,5 +1,6 @@
 // What can happen to three controllers and three members of etcd happens, by a plan of a seed, while clients write and VMs ping each other: what was
 // acknowledged is there once, no ping is lost, and switches have what they should. Run one again with AXION_SEED=<seed>.
+// @module-tag long
 import { setTimeout as sleep } from "node:timers/promises";
 import { haveEtcd } from "etcd-v3-client/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

@@ -118,7 +118,7 @@ describe("what is no switch", () => {
     expect(lines[0]!.length, "a line people can read").toBeLessThan(1500);
   }, 30_000);
 
-  test("one who says nothing, and one who says it one byte at a time", async () => {
+  test("one who says nothing, and one who says it one byte at a time", { tags: "long", timeout: 60_000 }, async () => {
     const slow = Buffer.from('{"id":0,"method":"echo","params":[');
     const results = await Promise.all([
       talk({ port: 6653, parts: [] }, 40_000),
@@ -127,12 +127,12 @@ describe("what is no switch", () => {
       talk({ port: 6640, parts: [...slow].map((byte) => Buffer.of(byte)), gapMs: 1000 }, 40_000),
     ]);
     for (const lines of results) expect(lines, lines.join("\n")).toHaveLength(1);
-  }, 60_000);
+  });
 
-  test("a hundred at once", async () => {
+  test("a hundred at once", { tags: "long", timeout: 60_000 }, async () => {
     await Promise.all(Array.from({ length: 100 }, (_, i) => peer({ port: i % 2 === 0 ? 6653 : 6640, parts: [noise(2000, i + 11)], end: true }).exited));
     expect((await cloud.controller.ops("GET", "/readyz")).status).toBe(200);
-  }, 60_000);
+  });
 });
 
 test("nobody else noticed: no packet lost, the same sessions, the controller works", async () => {

@@ -169,7 +169,7 @@ describe("hosts in use", () => {
     await hv.vsctl(...name(a.vm.nic.tap, a.port).slice(1), ...name(b.vm.nic.tap, b.port));
   }, 60_000);
 
-  test("Open vSwitch starts again with numbers swapped, with a controller and without", async () => {
+  test("Open vSwitch starts again with numbers swapped, with a controller and without", { tags: "long", timeout: 90_000 }, async () => {
     const hv = cloud.hv(1);
     for (const controller of [true, false]) {
       await hv.vsctl("clear", "Interface", a.vm.nic.tap, "ofport_request", "--", "clear", "Interface", b.vm.nic.tap, "ofport_request");
@@ -182,7 +182,7 @@ describe("hosts in use", () => {
       await until("swapped", async () => (await ofport(hv, a.vm.nic.tap)) === yours && (await ofport(hv, b.vm.nic.tap)) === mine);
       await talk();
     }
-  }, 90_000);
+  });
 
   test("a host reboots, with the database it had, and from a new disk", async () => {
     const hv = cloud.hv(1);
@@ -221,7 +221,7 @@ describe("hosts in use", () => {
   }, 60_000);
 });
 
-test(`${nightly ? "two thousand" : "five hundred"} ports on one host: each has as many flows as the one before, the switch has exactly them, and broadcast reaches all`, async () => {
+test(`${nightly ? "two thousand" : "five hundred"} ports on one host: each has as many flows as the one before, the switch has exactly them, and broadcast reaches all`, { tags: "long", timeout: 240_000 }, async () => {
   const PORTS = nightly ? 2000 : 500;
   const controller = await ControllerProcess.start();
   const many = await startManySwitches(1, { manager: `tcp:127.0.0.1:${controller.ovsdbPort}` });
@@ -283,4 +283,4 @@ test(`${nightly ? "two thousand" : "five hundred"} ports on one host: each has a
     await many.destroy();
     await controller.destroy();
   }
-}, 240_000);
+});

@@ -42,7 +42,7 @@ const state = async (): Promise<string> => ((await controller.ops("/switches/hv1
 const flows = async (): Promise<string[]> => (await ovs.flows()).map((line) => line.replace(/(?:duration|n_packets|n_bytes|idle_age)=[^,]*, */g, "")).sort();
 const axion = (...words: string[]): Promise<{ stdout: string }> => run(process.execPath, [path.join(repositoryRoot(), "bin/axion.js"), "--ops-url", `http://127.0.0.1:${controller.opsPort}`, ...words]);
 
-test("a shadow says what would be changed, and neither switch nor database hear more than questions", async () => {
+test("a shadow says what would be changed, and neither switch nor database hear more than questions", { tags: "long", timeout: 90_000 }, async () => {
   expect(await controller.stop()).toBe(0);
   const before = await flows();
   // What somebody did meanwhile: one flow is missing, one is otherwise, one is foreign.
@@ -75,7 +75,7 @@ test("a shadow says what would be changed, and neither switch nor database hear 
   flags.pop();
   await controller.start();
   await eventually("the repair", async () => JSON.stringify(await flows()) === JSON.stringify(before), 20_000);
-}, 90_000);
+});
 
 test("without its store the controller leaves the switch as it is, says so everywhere, and goes on when it is told to", async () => {
   await eventually("the mark", async () => (await ovs.vsctl("get", "Bridge", "br-int", "external_ids")).includes("axion-confirmed"));

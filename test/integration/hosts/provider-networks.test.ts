@@ -165,7 +165,7 @@ for _ in range(3): s.send(b"\\xff"*6 + mac + b"\\x08\\x00" + bytes.fromhex("4500
     await cloud.remove("port", port.id);
   }, 60_000);
 
-  test("hosts joined by VLAN, hosts joined by tunnels and machines in one network: each reaches each, nobody hears twice", async () => {
+  test("hosts joined by VLAN, hosts joined by tunnels and machines in one network: each reaches each, nobody hears twice", { tags: "long", timeout: 90_000 }, async () => {
     const net = await network("10.30.0.0/24", { segments: [vlan(300), { "provider:network_type": "geneve" }] });
     const [a, b, c] = [await instance(cloud.hv(1), net), await instance(cloud.hv(2), net), await instance(hv3, net)];
     const m = await machine("10.30.0.200", 300);
@@ -189,7 +189,7 @@ for _ in range(3): s.send(b"\\xff"*6 + mac + b"\\x08\\x00" + bytes.fromhex("4500
     expect((await seen[0]!.stop()).lines.filter((line) => line.includes(`> ${c.ip}:`))).toHaveLength(10);
     expect((await seen[1]!.stop()).lines.filter((line) => line.includes(`> ${a.ip}:`))).toHaveLength(5);
     expect(await cloud.differences()).toBe("");
-  }, 90_000);
+  });
 
   test("a segment that is added joins a machine to a network of tunnels, under way; taken away, it leaves the rest as it was", async () => {
     const net = await network("10.35.0.0/24", {});

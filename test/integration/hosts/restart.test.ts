@@ -61,7 +61,7 @@ test("a stop in order and a start: no flow-mod, no packet lost", async () => {
   expect((await ping.stop()).gaps).toEqual([]);
 });
 
-test("changes made while a switch is away reach it when it is back, others are not disturbed", async () => {
+test("changes made while a switch is away reach it when it is back, others are not disturbed", { tags: "long", timeout: 90_000 }, async () => {
   const other = await cloud.instance(cloud.hv(2), net);
   const ping = b.vm.pingStart(other.ip, { intervalMs: 10 });
   await until("answers", () => ping.received > 20);
@@ -75,7 +75,7 @@ test("changes made while a switch is away reach it when it is back, others are n
   await a.vm.destroy();
   a = await cloud.instance(cloud.hv(1), net);
   await until("a new VM in its place", () => a.vm.reaches(b.ip));
-}, 90_000);
+});
 
 test("Open vSwitch is killed and started: its flows come back in one bundle, and VMs talk again", async () => {
   await cloud.synced();

@@ -165,12 +165,13 @@ describe("what a VM announces", () => {
 });
 
 /** Who may take an address over: a port with it as a pair, with a prefix that has it, or without port security. */
-describe.each<[string, number, boolean, (v4: string, v6: string, net: DualNet) => Record<string, unknown>, Record<string, unknown>?]>([
+const takers: readonly [string, number, boolean, (v4: string, v6: string, net: DualNet) => Record<string, unknown>, Record<string, unknown>?][] = [
   ["a pair of an address whose port has no port security", 40, true, (v4, v6) => ({ allowed_address_pairs: [{ ip_address: v4 }, { ip_address: v6 }] }), { port_security_enabled: false }],
   ["a pair", 10, true, (v4, v6) => ({ allowed_address_pairs: [{ ip_address: v4 }, { ip_address: v6 }] })],
   ["a prefix", 20, false, (_v4, _v6, net) => ({ allowed_address_pairs: [{ ip_address: net.subnet.cidr as string }, { ip_address: net.six.cidr as string }] })],
   ["no port security", 30, false, () => ({ port_security_enabled: false })],
-])("an address that another port takes over: %s", (_, n, follows, rights, owned = {}) => {
+];
+for (const [who, n, follows, rights, owned = {}] of takers) describe(`an address that another port takes over: ${who}`, who === "a pair" ? {} : { tags: "long" }, () => {
   test("whoever announces it has it within 1.2 s, and who asks for it hears of none but that one; and back", async () => {
     const net = await dual(n);
     const [near, far] = [await at(1, net), await at(2, net)];

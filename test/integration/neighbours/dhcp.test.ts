@@ -113,7 +113,7 @@ describe("DHCPv4", () => {
     await until("an answer", () => a.vm.reaches(b.ip));
   });
 
-  test("renewing, rebinding, a reboot, INFORM; another's address is refused", async () => {
+  test("renewing, rebinding, a reboot, INFORM; another's address is refused", { tags: "long" }, async () => {
     const { vm, ip } = await unconfigured(1, net);
     await vm.dhcp();
     expect(await ask(vm, { kind: REQUEST, ciaddr: ip }), "rebinding").toMatchObject({ 53: ACK, yiaddr: ip, 51: "00015180" });

@@ -170,7 +170,7 @@ describe("what is not neighbour discovery of this link goes nowhere", () => {
     expect(await arriving(frames())).toEqual([]);
   });
 
-  test("options that are not as they have to be", async () => {
+  test("options that are not as they have to be", { tags: "long" }, async () => {
     for (const [what, frames] of illFormed()) expect(await arriving(frames), what).toEqual([]);
     // Where the switch shows no option there may be one all the same that it does not read: of length 0 or 2, longer than the packet.
     const [own, other] = [me()[0], mac(macOf(near[0]!))];
@@ -188,7 +188,7 @@ describe("what is not neighbour discovery of this link goes nowhere", () => {
     }
   });
 
-  test("nor of a port that may have any address, as a pair or without port security", async () => {
+  test("nor of a port that may have any address, as a pair or without port security", { tags: "long", timeout: 90_000 }, async () => {
     const groups = mallory.port.security_groups as string[];
     for (const [given, back] of [
       [{ allowed_address_pairs: [{ ip_address: "::/0" }] }, { allowed_address_pairs: [] }],
@@ -200,7 +200,7 @@ describe("what is not neighbour discovery of this link goes nowhere", () => {
       await cloud.update("port", mallory.port.id, back!);
       await cloud.synced();
     }
-  }, 90_000);
+  });
 });
 
 describe("what is arrives on the link, and nowhere else", () => {

@@ -283,7 +283,7 @@ describe("behind a port without port security", () => {
     for (const { port } of [greedy, honest]) await cloud.remove("port", port.id);
   }, 60_000);
 
-  test("what no host would believe is not believed by routers: they keep to who said it as it has to be said", async () => {
+  test("what no host would believe is not believed by routers: they keep to who said it as it has to be said", { tags: "long", timeout: 90_000 }, async () => {
     const [honest, liar] = [await instance(2, 1, unsecured), await instance(1, 1, unsecured)];
     const [v4, v6] = ["10.0.1.75", `${V6[1]}75`];
     for (const { vm } of [honest, liar]) {
@@ -342,5 +342,5 @@ describe("behind a port without port security", () => {
     });
     await heard.stop();
     for (const { port } of [honest, liar]) await cloud.remove("port", port.id);
-  }, 90_000);
+  });
 });

@@ -310,7 +310,7 @@ test("a rule that another of its group covers is planned away, made so with the 
 });
 
 describe("the command line", () => {
-  test("--help everywhere: 0, on the output; nothing that is not built", async () => {
+  test("--help everywhere: 0, on the output; nothing that is not built", { tags: "long", timeout: 120_000 }, async () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, err: "" });
     const commands = [...help.out.matchAll(/^ {2}([a-z]+)\b/gm)].map((m) => m[1]!);
@@ -324,7 +324,7 @@ describe("the command line", () => {
     }
     expect(await run(["--version"])).toEqual({ code: 0, out: `${version()}\n`, err: "" });
     expect(await run([])).toMatchObject({ code: 2, out: "", err: expect.stringContaining("Usage: axion") });
-  }, 120_000);
+  });
 
   test.each<readonly [argv: readonly string[], message: RegExp]>([
     [["statu"], /unknown command 'statu' \(Did you mean status\?\)/],
@@ -384,7 +384,7 @@ describe("the command line", () => {
     }
   });
 
-  test("in a clone that was not built it builds itself, once", async () => {
+  test("in a clone that was not built it builds itself, once", { tags: "long", timeout: 240_000 }, async () => {
     const clone = path.join(scratch, "clone");
     for (const part of ["bin", "src", "apps", "protocol", "package.json", "tsconfig.json", "tsconfig.base.json"]) {
       cpSync(path.join(root, part), path.join(clone, part), { recursive: true, filter: (from) => !/\/(dist|node_modules)$|\.(test|fixture)\.ts$|^src\/\w+\/testing$/.test(path.relative(root, from)) });
@@ -398,7 +398,7 @@ describe("the command line", () => {
     const command = path.join(clone, "bin/axion.js");
     expect(await run(["--version"], {}, command)).toEqual({ code: 0, out: `${version()}\n`, err: "axion: building, once ...\n" });
     expect(await run(["--version"], {}, command)).toEqual({ code: 0, out: `${version()}\n`, err: "" });
-  }, 240_000);
+  });
 
   test("lab: the demo's own output, and a signal for it reaches it", async () => {
     const child = spawn(process.execPath, [axion, "lab", "--check", "--encap", "vxlan"], { stdio: ["ignore", "pipe", "inherit"] });

@@ -135,7 +135,7 @@ describe.runIf(haveChromium)("the console", () => {
     await page.context().close();
   });
 
-  test("follows flows again after a controller that was away, however often it was tried", async () => {
+  test("follows flows again after a controller that was away, however often it was tried", { tags: "long" }, async () => {
     const { page } = await opened(browser);
     let failed = 0;
     page.on("requestfailed", (request) => {
@@ -154,7 +154,7 @@ describe.runIf(haveChromium)("the console", () => {
     await page.context().close();
   });
 
-  test("reads the flows once where it may not follow them, and follows when it may", async () => {
+  test("reads the flows once where it may not follow them, and follows when it may", { tags: "long" }, async () => {
     const others = Array.from({ length: 64 }, () => request({ socketPath: cloud.controller.opsSocket, path: "/flows/stream" }));
     await Promise.all(others.map((one) => new Promise((done) => one.on("response", done).end())));
     const { page } = await opened(browser);
@@ -191,7 +191,7 @@ describe.runIf(haveChromium)("the console", () => {
     await page.context().close();
   });
 
-  test("draws curves of a tunnel and of what comes into a switch, and shows flows and history of before", async () => {
+  test("draws curves of a tunnel and of what comes into a switch, and shows flows and history of before", { tags: "long", timeout: 60_000 }, async () => {
     const { page, complaints } = await opened(browser);
     await look(page, "tunnels");
     await page.getByRole("button", { name: "Curves of hv1 to hv2" }).click();
@@ -221,7 +221,7 @@ describe.runIf(haveChromium)("the console", () => {
     expect(await page.locator("main li.card a").first().textContent()).toBe(at);
     expect(complaints).toEqual([]);
     await page.context().close();
-  }, 60_000);
+  });
 
   test("reads all flows of a table as long as there are any, a screen at a time", async () => {
     const { page } = await opened(browser);
@@ -261,7 +261,7 @@ describe.runIf(haveChromium)("the console", () => {
     await page.context().close();
   });
 
-  test("says so where the controller does not answer, and goes on when it does", async () => {
+  test("says so where the controller does not answer, and goes on when it does", { tags: "long" }, async () => {
     const { page } = await opened(browser);
     await look(page, "hosts");
     await page.context().setOffline(true);
@@ -289,7 +289,7 @@ describe.runIf(haveChromium)("the console", () => {
     await page.context().close();
   });
 
-  test("draws a project, plans what is to be made, makes it call by call: three tiers, whose machines reach each other as their groups say", async () => {
+  test("draws a project, plans what is to be made, makes it call by call: three tiers, whose machines reach each other as their groups say", { tags: "long", timeout: 180_000 }, async () => {
     const { page, complaints } = await opened(browser, { viewport: { width: 1280, height: 1000 } });
     await page.goto(`${door.url}/console/#/project?project=tiers`);
     const form = page.getByRole("form", { name: "Add to the draft" });
@@ -360,7 +360,7 @@ describe.runIf(haveChromium)("the console", () => {
     await picture(page, "trace-dropped");
     expect(complaints).toEqual([]);
     await page.context().close();
-  }, 180_000);
+  });
 
   test("makes calls for nobody but itself: no page of others, nothing that it was not asked, no plan that does not hold", async () => {
     const ops = (body: unknown, headers: Record<string, string> = {}) => cloud.controller.ops<{ error?: { code: string; message: string }; networks?: unknown[] }>("POST", "/call", body, headers);

@@ -82,29 +82,29 @@ describe("npm run demo -- --check", () => {
 
   // Each kind of tunnel is tried in hosts/transfer.test.ts as well.
   const ways: readonly { readonly demos: readonly (readonly [encap: string, underlay: string])[] }[] = [{ demos: [["geneve", "ipv6"]] }, ...(nightly ? [{ demos: [["vxlan", "ipv4"], ["gre", "ipv4"]] as const }] : [])];
-  test.each(ways)("other ways: $demos", async ({ demos }) => {
+  test.each(ways)("other ways: $demos", { tags: "long", timeout: TIMEOUT_MS }, async ({ demos }) => {
     const outputs = await Promise.all(demos.map(([encap, underlay]) => checked("--encap", encap, `--underlay=${underlay}`)));
     for (const [i, [encap, underlay]] of demos.entries()) expect(outputs[i]).toMatch(new RegExp(`tunnels: [1-9]\\d* ${encap} packets between hosts over ${underlay}, 0 outside`));
-  }, TIMEOUT_MS);
+  });
 
-  test("a cluster", async () => {
+  test("a cluster", { tags: "long", timeout: TIMEOUT_MS }, async () => {
     const output = await checked("--cluster");
     expect(output).toMatch(/each host has one master: hv1: b, hv2: c, hv3: a/);
     expect(output).toMatch(/kill -9 of b, [ac] has hv1 after \d+\.\d s; 0 of [1-9]\d* pings lost, flows of 0 hosts changed/);
-  }, TIMEOUT_MS);
+  });
 
-  test("what is not there fails its checks, and no others", async () => {
+  test("what is not there fails its checks, and no others", { tags: "long", timeout: TIMEOUT_MS }, async () => {
     const { code, output } = await end(start(["--check"], { AXION_DISABLE_APP: "nat" }));
     expect(code, output).toBe(1);
     const failed = [...output.matchAll(/FAILED (.*?)(?::|$)/gm)].map((match) => match[1]);
     expect(failed, output).toEqual(["outside, both tenants at once", "a floating IP", "a forwarded port", "a gateway's host killed, and no controller"]);
     expect(output).toMatch(/27 checks held, 4 failed: /);
     await rm(/^logs: (\/tmp\/axion-demo-logs-\S+)$/m.exec(output)![1]!, { recursive: true });
-  }, TIMEOUT_MS);
+  });
 });
 
 describe("npm run demo", () => {
-  test("stays up, its addresses answer, README's VM is plugged word for word, and Ctrl-C removes it", async () => {
+  test("stays up, its addresses answer, README's VM is plugged word for word, and Ctrl-C removes it", { tags: "long", timeout: TIMEOUT_MS }, async () => {
     const demo = start();
     await demo.waitFor(/Up until Ctrl-C/, TIMEOUT_MS);
     const url = (name: string): string => new RegExp(`${name} +(http://\\S+)`).exec(demo.lines.join("\n"))![1]!;
@@ -120,7 +120,7 @@ describe("npm run demo", () => {
     const { code, output } = await end(demo);
     expect(code, output).toBe(0);
     expect(await left(demo)).toEqual([]);
-  }, TIMEOUT_MS);
+  });
 
   for (const [what, line] of [["making the lab", /^Lab$/], ...(nightly ? ([["starting", /hypervisors, each/], ["checking", /^Checks$/], ["a gateway's host is dead", /the controller killed: /]] as const) : [])] as const) {
     test(`interrupted while ${what}`, async () => {

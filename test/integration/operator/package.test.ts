@@ -63,18 +63,18 @@ test("unpacked, node runs it", async () => {
   expect(await exec([process.execPath, path.join(where, "bin/axion.js"), "lab"], { allowFailure: true })).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("the lab is a part of the repository") as string });
 }, TIMEOUT_MS);
 
-test("npm installs it, without a registry", async () => {
+test("npm installs it, without a registry", { tags: "long", timeout: TIMEOUT_MS }, async () => {
   const where = path.join(dir, "installed");
   mkdirSync(where);
   await exec(["npm", "install", "--offline", "--omit=dev", "--no-audit", "--no-fund", "--prefix", where, archive], { cwd: where, timeoutMs: TIMEOUT_MS });
   await serves(path.join(where, "node_modules/.bin/axion"));
-}, TIMEOUT_MS);
+});
 
 /** Those with more than one start of a controller each. */
 const LONG = new Set(["Three controllers", "Backup, and back", "Upgrade"]);
 
 describe.skipIf(machineMissing() !== undefined)("under systemd", () => {
-  test("the commands of docs/deployment.md do what it says, the unit keeps its promises, and a purge leaves nothing", async () => {
+  test("the commands of docs/deployment.md do what it says, the unit keeps its promises, and a purge leaves nothing", { tags: "long", timeout: 5 * TIMEOUT_MS }, async () => {
     const { stdout } = await exec(["bash", path.join(repositoryRoot(), "packaging/deb/build.sh"), "--out", dir, "--archive", archive, "--compress", "none"], { timeoutMs: TIMEOUT_MS });
     const deb = stdout.trim();
     expect((await exec(["dpkg-deb", "--info", deb])).stdout).toContain(` Version: ${version}\n`);
@@ -136,5 +136,5 @@ echo "running: $(pgrep -c axion.js || true), user: $(getent passwd axion || echo
     expect(end).toContain("runs as axion, CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2\n");
     expect(end).toContain("removed: not-found, axion.yaml tls tokens.yaml\n");
     expect(end).toContain("left: , root:root\nrunning: 0, user: none");
-  }, 5 * TIMEOUT_MS);
+  });
 });

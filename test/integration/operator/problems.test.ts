@@ -153,7 +153,7 @@ test("what a switch drops of a VM's packets is counted by table", async () => {
   expect((await cloud.controller.ops<string>("GET", "/metrics")).body).toMatch(/axion_switch_dropped_packets\{switch="hv1",table="port_security"\} \d+/);
 });
 
-test("who drops packets of which port, and why: told while it goes on, and not when it ceases", async () => {
+test("who drops packets of which port, and why: told while it goes on, and not when it ceases", { tags: "long", timeout: 120_000 }, async () => {
   interface Drop { readonly port: string; readonly reason: string; readonly packets: number; readonly last_minute: number; readonly persistent_since: string | null }
   const drops = async (port: string): Promise<Drop[]> => (await cloud.controller.ops<Drop[]>("GET", `/drops?port=${port}`)).body;
   const sender = await cloud.instance(cloud.hv(1), net);
@@ -182,4 +182,4 @@ test("who drops packets of which port, and why: told while it goes on, and not w
   await until("every packet to be counted", async () => (counted = await drops(closed.port.id)).some(({ reason, packets }) => reason === "security_group_ingress" && packets === 36), { timeoutMs: 20_000 }).catch((error: unknown) => {
     throw new Error(JSON.stringify(counted), { cause: error });
   });
-}, 120_000);
+});

@@ -94,25 +94,25 @@ async function nothingLeft({ pid, api }: Started): Promise<void> {
   expect(error?.code).toBe("ECONNREFUSED");
 }
 
-test.each(Object.keys(ways).flatMap((way) => (nightly || way === "npm start" ? (["SIGTERM", "SIGINT"] as const) : (["SIGTERM"] as const)).map((signal) => [way, signal] as const)))("%s: %s ends it with 0, settings of the environment and of a flag in force", async (way, signal) => {
+for (const way of Object.keys(ways)) for (const signal of nightly || way === "npm start" ? (["SIGTERM", "SIGINT"] as const) : (["SIGTERM"] as const)) test(`${way}: ${signal} ends it with 0, settings of the environment and of a flag in force`, { timeout: TIMEOUT_MS, ...(way !== "npm start" && { tags: "long" }) }, async () => {
   const run = await start(way);
   expect(run.out()).toContain('"name":"by-test"');
   run.child.kill(signal);
   expect(await run.ended).toEqual([0, null]);
   expect(run.out()).toContain(`"signal":"${signal}","msg":"stopping"`);
   await nothingLeft(run);
-}, TIMEOUT_MS);
+});
 
-test.each(["SIGHUP", "SIGKILL"] as const)("npm start: %s ends npm, and the controller after it in order", async (signal) => {
+for (const signal of ["SIGHUP", "SIGKILL"] as const) test(`npm start: ${signal} ends npm, and the controller after it in order`, { timeout: TIMEOUT_MS, ...(signal === "SIGHUP" && { tags: "long" }) }, async () => {
   const run = await start("npm start");
   run.child.kill(signal);
   await run.ended;
   await until("the end of the controller", async () => !(await alive(run.pid)));
   expect(run.out()).toContain('"signal":"npm ended","msg":"stopping"');
   await nothingLeft(run);
-}, TIMEOUT_MS);
+});
 
-test.each(["axion start", "the unit's command", "node main.js"])("%s: SIGHUP has files read again", async (way) => {
+test.each(["axion start", "the unit's command", "node main.js"])("%s: SIGHUP has files read again", { tags: "long", timeout: TIMEOUT_MS }, async (way) => {
   const tokens = path.join(dir, `tokens-${runs}.yaml`);
   writeFileSync(tokens, "- {token: 0123456789abcdef, project_id: p, roles: [member]}\n");
   const run = await start(way, ["--auth", "tokens", "--tokens", tokens]);
@@ -125,9 +125,9 @@ test.each(["axion start", "the unit's command", "node main.js"])("%s: SIGHUP has
   expect(await status("0123456789abcdef")).toBe(401);
   run.child.kill("SIGTERM");
   expect(await run.ended).toEqual([0, null]);
-}, TIMEOUT_MS);
+});
 
-test("certificates that were renewed are taken, at SIGHUP or without; what cannot be used leaves those before", async () => {
+test("certificates that were renewed are taken, at SIGHUP or without; what cannot be used leaves those before", { tags: "long", timeout: TIMEOUT_MS }, async () => {
   await certificates(dir, "ca", ["old", "new", "host"]);
   const use = (name: string): void => ["pem", "key"].forEach((kind) => copyFileSync(path.join(dir, `${name}.${kind}`), path.join(dir, `own.${kind}`)));
   use("old");
@@ -154,7 +154,7 @@ test("certificates that were renewed are taken, at SIGHUP or without; what canno
   expect(await shown()).toEqual(["new", "new"]);
   run.child.kill("SIGTERM");
   expect(await run.ended).toEqual([0, null]);
-}, TIMEOUT_MS);
+});
 
 /** A request that has begun and will not end. */
 async function half(port: number): Promise<() => void> {
@@ -212,7 +212,7 @@ async function leftOfLab(name: string): Promise<string[]> {
   return [spaces, processes, files].flatMap(({ stdout }) => stdout.split("\n")).filter((line) => line.includes(name));
 }
 
-test.each(["SIGTERM", "SIGHUP"] as const)("npm run demo: %s for npm removes everything", async (signal) => {
+for (const signal of ["SIGTERM", "SIGHUP"] as const) test(`npm run demo: ${signal} for npm removes everything`, { timeout: TIMEOUT_MS, ...(signal === "SIGHUP" && { tags: "long" }) }, async () => {
   const run = launch(["npm", "run", "demo", "--", "--check"]);
   await run.seen("hypervisors, each");
   const demo = (await exec(["ps", "-eo", "pid=,pgid=,args="])).stdout.split("\n").map((line) => /^ *(\d+) +(\d+) +(.*)$/.exec(line)).find((match) => Number(match?.[2]) === run.child.pid && match?.[3]?.includes("lab/demo.js") === true && /^\S*node /.test(match[3]))!;
@@ -221,4 +221,4 @@ test.each(["SIGTERM", "SIGHUP"] as const)("npm run demo: %s for npm removes ever
   run.child.kill(signal);
   await run.ended;
   await until("nothing left", async () => (await leftOfLab(name)).length === 0 && !(await alive(Number(demo[1]))), { timeoutMs: 30_000 });
-}, TIMEOUT_MS);
+});

@@ -84,7 +84,7 @@ describe.skipIf(Lab.missing().length > 0).each(types)("%s", (type) => {
     expect(problem).toMatchObject({ severity: "error", switches: ["hv1", "hv2"], text: expect.stringMatching(new RegExp(`^what hv1 sends to hv2 by tunnel \\(${type}, .*\\) does not arrive, the other way it does$`)) as string });
   });
 
-  test("the link of a host has a smaller MTU: how large packets may be is found out", async () => {
+  test("the link of a host has a smaller MTU: how large packets may be is found out", { tags: "long" }, async () => {
     const link = (mtu: number) => async (): Promise<void> => {
       await cloud.hv(2).exec(["ip", "link", "set", "phy", "mtu", String(mtu)]);
       await cloud.lab.underlayNode.exec(["ip", "link", "set", "hv2", "mtu", String(mtu)]);

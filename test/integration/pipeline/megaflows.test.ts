@@ -1,4 +1,5 @@
 // Whatever goes on in connections, the datapath needs few flows for it: ports and addresses of neither end split them.
+// @module-tag long
 import { expect, test } from "vitest";
 import { benchDataplane } from "../../../bench/lab/dataplane.ts";
 

@@ -1,5 +1,6 @@
 // Who reaches whom by what, and who does not, on real switches, before, while and after the controller is away. What is asked is data: topologies/. All of them
 // nightly, two otherwise.
+// @module-tag long
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Lab } from "../../../lab/lab.ts";
 import { nightly } from "../../support/process.ts";

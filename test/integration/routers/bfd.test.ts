@@ -151,7 +151,7 @@ describe.skipIf(Lab.missing().length > 0)("a router that speaks BFD", () => {
     await cloud.synced();
   }, 180_000);
 
-  test("a controller that starts again within ten seconds goes on with all sessions; while there is none routes stay as they are", async () => {
+  test("a controller that starts again within ten seconds goes on with all sessions; while there is none routes stay as they are", { tags: "long", timeout: 120_000 }, async () => {
     const [first, second] = providers;
     await until("all sessions to be up", async () => (await areUp(first)) && (await areUp(second)), { timeoutMs: 20_000 });
     await sleep(2500);
@@ -174,7 +174,7 @@ describe.skipIf(Lab.missing().length > 0)("a router that speaks BFD", () => {
     await until("another way", async () => (await way()) === "two", { timeoutMs: 20_000 });
     await startBird(first);
     await until("the first way again", async () => (await way()) === "one", { timeoutMs: 60_000 });
-  }, 120_000);
+  });
 
   test("what VMs say in the name of a next hop, and floods in the name of one, end no session of another", async () => {
     const [first, second] = providers;
@@ -198,7 +198,7 @@ describe.skipIf(Lab.missing().length > 0)("a router that speaks BFD", () => {
     expect(await cloud.differences()).toBe("");
   }, 180_000);
 
-  test("another host has the gateways: sessions go on", async () => {
+  test("another host has the gateways: sessions go on", { tags: "long", timeout: 90_000 }, async () => {
     const [first] = providers;
     await until("its sessions to be up", () => areUp(first), { timeoutMs: 30_000 });
     await sleep(2500);
@@ -212,7 +212,7 @@ describe.skipIf(Lab.missing().length > 0)("a router that speaks BFD", () => {
     expect(first.bird!.lines.slice(before)).toEqual([]);
     expect(await areUp(first)).toBe(true);
     expect(await way()).toBe("one");
-  }, 90_000);
+  });
 
   test("switched off, next hops are told that it is over, and nothing is held against those that are down", async () => {
     const [first] = providers;

@@ -106,7 +106,7 @@ describe.skipIf(Lab.missing().length > 0)("conntrack helpers", () => {
     expect(await cloud.differences()).toBe("");
   }, 90_000);
 
-  test("TFTP from behind a gateway: the server answers from another port", async () => {
+  test("TFTP from behind a gateway: the server answers from another port", { tags: "long", timeout: 90_000 }, async () => {
     const server = await serve(x.vm, "tftp");
     expect(await fetched(a.vm, [`tftp://${x.ip}/file`]), "without").toMatch(/^curl/);
     const gone = await help(TFTP);
@@ -121,9 +121,9 @@ describe.skipIf(Lab.missing().length > 0)("conntrack helpers", () => {
     await goneToo();
     expect(await fetched(a.vm, [`tftp://${x.ip}:6969/file`]), "without again").toMatch(/^curl/);
     await elsewhere.stop();
-  }, 90_000);
+  });
 
-  test.each(["floating IP", "forwarded port"])("a server behind a %s, passive and active", async (by) => {
+  test.each(["floating IP", "forwarded port"])("a server behind a %s, passive and active", { tags: "long", timeout: 90_000 }, async (by) => {
     const server = await serve(a.vm, "ftp");
     const floating = await cloud.create("floatingip", { floating_network_id: outside.network.id, ...(by === "floating IP" && { port_id: a.port.id }) });
     const ip = floating.floating_ip_address as string;
@@ -153,7 +153,7 @@ describe.skipIf(Lab.missing().length > 0)("conntrack helpers", () => {
     await server.stop();
     await files.stop();
     expect(await cloud.differences()).toBe("");
-  }, 90_000);
+  });
 
   test("who names somebody else's address opens nothing; what is opened is for the server alone", async () => {
     const server = await serve(x.vm, "ftp");

@@ -1,4 +1,5 @@
 // A gateway's host is drained for maintenance and had again, on a physical network: what goes by it does not notice.
+// @module-tag long
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

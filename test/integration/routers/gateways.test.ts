@@ -121,7 +121,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     expect(await cloud.differences()).toBe("");
   }, 30_000);
 
-  test("the host that has the gateway dies, and no controller lives: the next one has it within a second; it has it again when it is back and ready", async () => {
+  test("the host that has the gateway dies, and no controller lives: the next one has it within a second; it has it again when it is back and ready", { tags: "long", timeout: 120_000 }, async () => {
     const [first] = await places();
     await usable();
     for (const [from, to] of [[a, x], [x, a]] as const) {
@@ -147,7 +147,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
       console.log(`gateway back, ${from === a ? "outwards" : "inwards"}: ${lostOf(returned)} of ${returned.sent} lost`);
       expect(lostOf(returned), JSON.stringify(returned.gaps)).toBe(0);
     }
-  }, 120_000);
+  });
 
   test("drained: nothing is lost, and the next one has it; and back", async () => {
     const [first, second] = await places();
@@ -168,7 +168,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     }
   }, 60_000);
 
-  test("without the function nothing of it is left; with it again all is there", async () => {
+  test("without the function nothing of it is left; with it again all is there", { tags: "long", timeout: 60_000 }, async () => {
     const left = async (): Promise<string> => {
       const texts = await Promise.all(cloud.hypervisors.map(async (hv) => `${await hv.ofctl("dump-groups", "br-int")} ${await hv.vsctl("--bare", "--columns=name", "find", "Interface", "bfd:enable=true")}`));
       return texts.join("\n");
@@ -187,9 +187,9 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     await cloud.synced();
     await usable();
     await until("an answer from outside", () => a.vm.reaches(x.ip));
-  }, 60_000);
+  });
 
-  test("a restart with nothing changed sends nothing", async () => {
+  test("a restart with nothing changed sends nothing", { tags: "long", timeout: 60_000 }, async () => {
     // A host that is back takes over in steps.
     await cloud.quiet();
     await cloud.controller.stop();
@@ -199,7 +199,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     expect(await cloud.metric("axion_flow_mods_sent_total")).toBe(0);
     expect(await cloud.differences()).toBe("");
     await usable();
-  }, 60_000);
+  });
 });
 
 describe.skipIf(Lab.missing().length > 0).each(nightly ? (["flat", "vlan"] as const) : (["vlan"] as const))("an external network on a physical one, %s", (type) => {
@@ -291,7 +291,7 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["flat", "vlan"] as co
     return flows.find((f) => f.match.includes(mac))!.match.match(/tun_id=(0x[0-9a-f]+)/)![1]!;
   };
 
-  test("the host that has the gateway dies, and no controller lives", async () => {
+  test("the host that has the gateway dies, and no controller lives", { tags: "long", timeout: 60_000 }, async () => {
     const [first] = await places();
     const running = [a.vm.pingStart("192.0.2.1", { intervalMs: 10 }), machine.pingStart(a.ip, { intervalMs: 10 })];
     await sleep(1000);
@@ -307,7 +307,7 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["flat", "vlan"] as co
     await cloud.controller.start();
     await cloud.hv(first).startVswitchd();
     await cloud.synced();
-  }, 60_000);
+  });
 
   test.skipIf(process.env.AXION_NIGHTLY !== "1")("twenty deaths, each under a second (skipped but in npm run test:nightly)", async () => {
     const losses: number[] = [];

@@ -1,5 +1,6 @@
 // Machines on a network of several segments, two physical ones and tunnels, whose default gateway is a router's interface there: on each physical segment one host answers
 // them. Two hosts are on the one, one on the other, one has tunnels alone.
+// @module-tag long
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";

@@ -267,7 +267,7 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["vlan", "flat"] as co
     expect(await cloud.differences()).toBe("");
   }, 90_000);
 
-  test("drained before it dies it takes nothing along", async () => {
+  test("drained before it dies it takes nothing along", { tags: "long", timeout: 90_000 }, async () => {
     const [first, second] = await places();
     const alive = inside[second - 1]!;
     await until("both to be ready", ready, { timeoutMs: 20_000 });
@@ -289,9 +289,9 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["vlan", "flat"] as co
     await cloud.synced();
     await until("both to be ready", ready, { timeoutMs: 20_000 });
     await until("all to be well", async () => (await Promise.all(inside.map((i) => machine.reaches(i.ip)))).every(Boolean), { timeoutMs: 20_000 });
-  }, 90_000);
+  });
 
-  test("it dies, and no controller lives: whoever hears from a VM by the next one goes on", async () => {
+  test("it dies, and no controller lives: whoever hears from a VM by the next one goes on", { tags: "long", timeout: 90_000 }, async () => {
     const [first, second] = await places();
     const alive = inside[second - 1]!;
     await until("both to be ready", ready, { timeoutMs: 20_000 });
@@ -310,9 +310,9 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["vlan", "flat"] as co
     await cloud.hv(first).startVswitchd();
     await cloud.synced();
     await until("all to be well", async () => (await Promise.all(inside.map((i) => machine.reaches(i.ip)))).every(Boolean), { timeoutMs: 20_000 });
-  }, 90_000);
+  });
 
-  test("an address that the model does not list moves to another machine", async () => {
+  test("an address that the model does not list moves to another machine", { tags: "long", timeout: 60_000 }, async () => {
     await machine.configure("addr add 10.70.0.210/24 dev eth0");
     await until("an answer", () => inside[0]!.vm.reaches("10.70.0.210"));
     await until("an answer", () => inside[2]!.vm.reaches("10.70.0.210"));
@@ -322,9 +322,9 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["vlan", "flat"] as co
     await other.setAddress("10.70.0.210/24", "10.70.0.1");
     await until("an answer of the other", () => inside[0]!.vm.reaches("10.70.0.210"), { timeoutMs: 20_000 });
     expect(await other.reaches(inside[2]!.ip)).toBe(true);
-  }, 60_000);
+  });
 
-  test("a restart with nothing changed sends nothing; without the router nothing of it is left", async () => {
+  test("a restart with nothing changed sends nothing; without the router nothing of it is left", { tags: "long", timeout: 60_000 }, async () => {
     await expectQuietRestart(cloud);
     for (const port of (await cloud.call("GET", `/v2.0/ports?device_id=${router.id}`)).body.ports as unknown as Resource[]) {
       await cloud.call("PUT", `/v2.0/routers/${router.id}/remove_router_interface`, { port_id: port.id });
@@ -333,5 +333,5 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["vlan", "flat"] as co
     await until("no tunnels of it", async () => (await Promise.all(cloud.hypervisors.map((hv) => hv.vsctl("--bare", "--columns=name", "find", "Interface", "bfd:enable=true")))).join("").trim() === "");
     expect(await machine.reaches("10.70.0.1")).toBe(false);
     expect(await cloud.differences()).toBe("");
-  }, 60_000);
+  });
 });

@@ -252,7 +252,7 @@ describe.skipIf(Lab.missing().length > 0)("a gateway", () => {
     expect((await capture.stop()).lines.join("\n")).toContain(fragNeeded(gateway.ip, OUT, 1300));
   }, 30_000);
 
-  test("a router outside finds its packets too big: who sent them inside is told, whatever was translated", async () => {
+  test("a router outside finds its packets too big: who sent them inside is told, whatever was translated", { tags: "long", timeout: 90_000 }, async () => {
     await setMtu(0, 0);
     await until("an answer of the client", () => a.vm.reaches(CLIENT));
     await transfer(a.vm, client, CLIENT, 9300);
@@ -272,7 +272,7 @@ describe.skipIf(Lab.missing().length > 0)("a gateway", () => {
       await pull(client, ip, 2222, a.vm, 9320);
       expect((await a.vm.exec(["ip", "route", "get", CLIENT])).stdout, "by a forwarded port").toContain("mtu 1200");
     });
-  }, 90_000);
+  });
 
   test("inwards by a floating IP, at the gateway and at the port's own host, and by a forwarded port: outside is told in its name", async () => {
     await setMtu(0, 1300);

@@ -1,5 +1,6 @@
 // Fragments and translation: what waits in conntrack for the rest of its packet leaves it in no other's name. Two tenants, one host with VMs and one
 // with their gateways.
+// @module-tag long
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";

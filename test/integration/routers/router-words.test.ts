@@ -33,7 +33,7 @@ async function told(hv: number, net: Net, port: Record<string, unknown> = {}): P
 }
 
 describe("answers in a router's name", () => {
-  test("two VMs behind a router keep their default routes while they talk for longer than a neighbour is believed", async () => {
+  test("two VMs behind a router keep their default routes while they talk for longer than a neighbour is believed", { tags: "long", timeout: 90_000 }, async () => {
     const nets = [await slaac("fd00:a1::/64"), await slaac("fd00:a2::/64")] as const;
     await cloud.router(nets);
     const open = await cloud.create("security_group", { name: "open" });
@@ -45,7 +45,7 @@ describe("answers in a router's name", () => {
     const { received } = await a.vm.ping(v6Of(b.port), { count: 25, intervalMs: 500 });
     expect(received).toBe(25);
     for (const { vm } of [a, b]) expect(await routes(vm)).toMatch(/default via fe80::/);
-  }, 90_000);
+  });
 
   test("the flags of answers: a router's by its link-local and its global address, a host's; whether asked by all or alone", async () => {
     const net = await slaac("fd00:a3::/64");
@@ -91,7 +91,7 @@ describe("answers in a router's name", () => {
     }
   }, 60_000);
 
-  test.each([{ what: "no port security", port: { port_security_enabled: false, security_groups: [] } }])("a VM that is a router says so itself: $what", async ({ port }) => {
+  test.each([{ what: "no port security", port: { port_security_enabled: false, security_groups: [] } }])("a VM that is a router says so itself: $what", { tags: "long", timeout: 90_000 }, async ({ port }) => {
     const network = await cloud.create("network", { name: "behind a VM" });
     const net = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr: "fd00:a4::/64" }) };
     const gateway = await cloud.instance(cloud.hv(1), net, { port });
@@ -108,7 +108,7 @@ describe("answers in a router's name", () => {
       expect((await host.vm.ping("fd00:ffff::1", { count: 16, intervalMs: 500 })).received).toBe(16);
       expect(await routes(host.vm)).toMatch(/default via fe80::/);
     }
-  }, 90_000);
+  });
 });
 
 describe("a VM that never asks", () => {
@@ -134,7 +134,7 @@ describe("a VM that never asks", () => {
     vms = [await silent(1), await silent(2)];
   });
 
-  test("hears of its router again and again, at no longer intervals than the setting says", async () => {
+  test("hears of its router again and again, at no longer intervals than the setting says", { tags: "long", timeout: 60_000 }, async () => {
     const captures = await Promise.all(vms.map(({ vm }) => vm.tcpdump("icmp6 and ip6[40] == 134")));
     await until("five advertisements everywhere", () => Promise.resolve(captures.every((c) => c.lines.length >= 5)), { timeoutMs: 40_000 });
     for (const capture of captures) {
@@ -144,7 +144,7 @@ describe("a VM that never asks", () => {
     }
     await everywhere(({ vm }) => defaultRoute(vm));
     await everywhere(({ vm, port }) => hasAddress(vm, v6Of(port)));
-  }, 60_000);
+  });
 
   test("hears of another prefix, and that it is over", async () => {
     const second = await cloud.create("subnet", { network_id: net.network.id, cidr: "fd00:b2::/64", ...SLAAC });

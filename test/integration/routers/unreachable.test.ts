@@ -74,7 +74,7 @@ describe("the sender is told", () => {
     await cloud.remove("port", holder.port.id);
   }, 60_000);
 
-  test("that a router serves nothing at a port, or over a protocol", async () => {
+  test("that a router serves nothing at a port, or over a protocol", { tags: "long", timeout: 60_000 }, async () => {
     const capture = await sender.vm.tcpdump("-Q in icmp or icmp6 or tcp", { verbose: true });
     for (const to of ["10.0.0.1", "10.0.1.1", `${V6[0]}1`, `${V6[1]}1`]) {
       const family = to.includes(":") ? "AF_INET6" : "AF_INET";
@@ -88,7 +88,7 @@ describe("the sender is told", () => {
     await until("the last", () => capture.lines.some((l) => l.includes("parameter problem") || l.includes("next header")), { timeoutMs: 5000 });
     const text = (await capture.stop()).lines.join("\n");
     for (const ip of ["10.0.0.1", "10.0.1.1"]) expect(text).toMatch(new RegExp(`${ip.replaceAll(".", "\\.")} protocol 253 unreachable`));
-  }, 60_000);
+  });
 
   test("behind the port, whatever MAC it has: of a pair, or without port security", async () => {
     const VMAC = "00:00:5e:00:01:44";
@@ -109,7 +109,7 @@ describe("the sender is told", () => {
 });
 
 describe("a router is silent, and takes nothing on", () => {
-  test("from or to link-local, loopback and other addresses that are of one link", async () => {
+  test("from or to link-local, loopback and other addresses that are of one link", { tags: "long", timeout: 60_000 }, async () => {
     const open = await instance(1, 0, { port_security_enabled: false, security_groups: [] });
     const gateway = (await cloud.call("GET", `/v2.0/ports?network_id=${nets[0].network.id}&device_owner=network:router_interface`)).body as unknown as { ports: { mac_address: string; fixed_ips: { ip_address: string }[] }[] };
     const macs = new Map(gateway.ports.map((p) => [p.fixed_ips[0]!.ip_address, p.mac_address]));
@@ -144,7 +144,7 @@ s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW);s.bind(('eth0',0));s.send(f)`;
     expect(errors).toHaveLength(1);
     expect(errors[0]).toMatch(/beyond scope|unreachable/);
     await cloud.remove("port", open.port.id);
-  }, 60_000);
+  });
 
   test("beyond its rate", async () => {
     const capture = await sender.vm.tcpdump("-Q in icmp[0] == 3");

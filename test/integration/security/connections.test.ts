@@ -1,5 +1,6 @@
 // What of a connection lives on when everything around it changes: addresses that are used again, errors about it, rules that overlap,
 // ports of the client that are used again, groups that let nothing out, port security and addresses that change.
+// @module-tag long
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import type { Vm } from "../../../lab/vm.ts";

@@ -121,7 +121,7 @@ test("rules with one remote group are counted together, and say so", async () =>
   expect(await counters(udp)).toEqual({ ...seen, "axion:counted_with": [tcp] });
 });
 
-test("what went with a flow stays, also over a stop and a kill of the controller", async () => {
+test("what went with a flow stays, also over a stop and a kill of the controller", { tags: "long", timeout: 90_000 }, async () => {
   await far.vm.unplug();
   await cloud.synced();
   await counts(packets);
@@ -139,9 +139,9 @@ test("what went with a flow stays, also over a stop and a kill of the controller
   await cloud.controller.start();
   await cloud.synced();
   expect((await counts(packets += 8))["axion:counts_complete"]).toBe(true);
-}, 90_000);
+});
 
-test("of a host that does not answer counts what it said last, and it is said", async () => {
+test("of a host that does not answer counts what it said last, and it is said", { tags: "long", timeout: 90_000 }, async () => {
   await cloud.hv(2).setManagementLink("down");
   await ping(near, 3);
   expect((await counts(packets += 6))["axion:counts_complete"]).toBe(false);
@@ -149,7 +149,7 @@ test("of a host that does not answer counts what it said last, and it is said", 
   // A connection that outlived it carries on when TCP sends again, which it tries less and less often.
   await until("the host to say again", async () => (await counters())["axion:counts_complete"], { timeoutMs: 20_000, intervalMs: 500 });
   await counts(packets);
-}, 90_000);
+});
 
 test("many who ask at once are answered the same", async () => {
   const began = Date.now();

@@ -159,7 +159,8 @@ describe("what a rule allows, in fragments", () => {
   }
 
   for (const ethertype of ["IPv4", "IPv6"] as const) {
-    test(`${ethertype}: datagrams of a port, and no other port's; their answers too`, async () => {
+    const stage = ethertype === "IPv6" ? { tags: "long" } : {};
+    test(`${ethertype}: datagrams of a port, and no other port's; their answers too`, stage, async () => {
       const ip = addresses[ethertype](server);
       await allow({ ethertype, protocol: "udp", port_range_min: 5000, port_range_max: 5000 });
       for (const [where, client] of clients()) {
@@ -170,14 +171,14 @@ describe("what a rule allows, in fragments", () => {
       }
     });
 
-    test(`${ethertype}: of a range of ports, by a prefix`, async () => {
+    test(`${ethertype}: of a range of ports, by a prefix`, stage, async () => {
       await allow({ ethertype, protocol: "udp", port_range_min: 4999, port_range_max: 5000, remote_ip_prefix: `${addresses[ethertype](far)}/${ethertype === "IPv4" ? 32 : 128}` });
       expect(await echoes(far, addresses[ethertype](server), 5000, 3000)).toBe(true);
       expect(await echoes(mallory, addresses[ethertype](server), 5000, 3000)).toBe(false);
       expect(await echoes(far, addresses[ethertype](server), 5001, 3000)).toBe(false);
     });
 
-    test(`${ethertype}: a protocol without ports, of a group`, async () => {
+    test(`${ethertype}: a protocol without ports, of a group`, stage, async () => {
       await allow({ ethertype, protocol: "udp", remote_group_id: all.id });
       for (const [where, client] of clients()) {
         expect([where, await echoes(client, addresses[ethertype](server), 5001, 3000)]).toEqual([where, true]);
@@ -185,7 +186,7 @@ describe("what a rule allows, in fragments", () => {
       }
     });
 
-    test(`${ethertype}: pings, by type and code`, async () => {
+    test(`${ethertype}: pings, by type and code`, stage, async () => {
       const ip = addresses[ethertype](server);
       const type = ethertype === "IPv4" ? 8 : 128;
       await allow({ ethertype, protocol: "icmp", port_range_min: type + 1 });
@@ -196,7 +197,7 @@ describe("what a rule allows, in fragments", () => {
       for (const [where, client] of clients()) expect([where, await pings(client, ip, 56), await pings(client, ip, 4000)]).toEqual([where, true, true]);
     });
 
-    test(`${ethertype}: the gateway answers large pings`, async () => {
+    test(`${ethertype}: the gateway answers large pings`, stage, async () => {
       for (const [where, client] of clients()) expect([where, await pings(client, ethertype === "IPv4" ? "10.0.1.1" : "fd00:1::1", 56), await pings(client, ethertype === "IPv4" ? "10.0.1.1" : "fd00:1::1", 4000)]).toEqual([where, true, true]);
     });
   }
@@ -230,7 +231,7 @@ describe("what a rule allows, in fragments", () => {
 });
 
 /** The fragments of one packet each from a VM of their own, so in zones of their own: no list of fragments is ever whole. */
-describe("what waited in vain, and leaves conntrack with whatever passes it next", () => {
+describe("what waited in vain, and leaves conntrack with whatever passes it next", { tags: "long" }, () => {
   const PIECES = 60;
   let victims: readonly Instance[];
   let peer: Instance;
@@ -341,7 +342,7 @@ function sameIdentification(one: readonly Buffer[], other: readonly Buffer[], fa
 }
 
 /** The last, for it begins anew. */
-describe("without the app that keeps security groups, and so without conntrack", () => {
+describe("without the app that keeps security groups, and so without conntrack", { tags: "long" }, () => {
   beforeAll(async () => {
     await cloud.destroy();
     await begin("--disable-app", "address-groups,security-groups");

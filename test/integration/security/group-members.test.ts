@@ -1,5 +1,6 @@
 // Who a rule with a remote group lets in: addresses of the group's own ports, and nobody who merely has an address that a member's allowed
 // pair names.
+// @module-tag long
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 

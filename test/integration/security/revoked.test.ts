@@ -100,7 +100,7 @@ async function streams(ethertype: (typeof FAMILIES)[number]): Promise<{ counted:
 const flowing = (counts: readonly number[]): boolean[] => counts.map((n) => n >= 5);
 const ended = (counts: readonly number[]): boolean[] => counts.map((n) => n === 0);
 
-describe.each(FAMILIES)("%s: a stream, asked for once, that the server alone keeps up", (ethertype) => {
+for (const ethertype of FAMILIES) describe(`${ethertype}: a stream, asked for once, that the server alone keeps up`, ethertype === "IPv6" ? { tags: "long" } : {}, () => {
   /** Whether what is done ends the streams to near and to far, and that they ran before. */
   async function ends(change: () => Promise<unknown>): Promise<boolean[]> {
     const { counted, stop } = await streams(ethertype);

@@ -1,5 +1,6 @@
 // SCTP by ports. The userspace datapath's conntrack keeps no ports of it: all associations of two hosts are one connection, which the one
 // that spoke first has opened. Answers are judged by the port that they come from.
+// @module-tag long
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";

@@ -330,7 +330,7 @@ describe.skipIf(!haveOvs)("a client of a cluster", () => {
     expect(bridges(client)).toContain("handed-over");
   });
 
-  test("the leader is killed: another is found, rows resumed, the lock regained", async () => {
+  test("the leader is killed: another is found, rows resumed, the lock regained", { tags: "long", timeout: 60_000 }, async () => {
     const client = clientOf({ remotes: cluster.remotes });
     const lock = client.lock("master");
     await client.ready();
@@ -357,7 +357,7 @@ describe.skipIf(!haveOvs)("a client of a cluster", () => {
     expect(bridges(client)).toEqual((await cluster.vsctl("list-br")).split("\n").sort());
     await client.update((tx) => { tx.assert(lock); tx.comment("still mine"); });
     await dead.start();
-  }, 60_000);
+  });
 
   test("a restart resynchronises without the rows being sent again", async () => {
     const member = cluster.members[0]!;
