@@ -47,6 +47,12 @@ const GATHER_HOST_MS = 2;
 /** How long it is waited for that others take what a leaving controller has. */
 const DRAIN_MS = 1000;
 const HEAD_MS = 1000;
+/** How far above the term of a switch all terms are raised: others may have heard a later one from whom it is from. */
+const ABOVE = 2 ** 20;
+/** What a switch says it knows that is further ahead, or beyond, is not believed: terms end somewhere, and a switch may mean harm. */
+const FURTHEST = 2 ** 36;
+const BEYOND = 2 ** 52;
+const RAISED_MS = 60_000;
 const POLL_MS = 20;
 
 export class Cluster {
@@ -59,6 +65,9 @@ export class Cluster {
   private known: Known | undefined;
   private gathering: Cancel | undefined;
   private refreshing: Promise<void> | undefined;
+  private outrunning: Promise<void> | undefined;
+  /** When terms were raised last, by the monotonic clock. */
+  private raisedAt = -Infinity;
   private readonly listeners = new Set<(moved: readonly string[]) => void>();
   /** Since when there is no lease. */
   private lapsedAt: Date | undefined;
@@ -84,7 +93,7 @@ export class Cluster {
 
   /** Above that of everybody who knows less of members or hosts (mastership.ts). */
   get term(): number {
-    return this.members.term + this.mastership.term;
+    return this.members.floor + this.members.term + this.mastership.term;
   }
   /** How many controllers have their share. */
   get serving(): number {
@@ -119,6 +128,27 @@ export class Cluster {
         this.refreshing = undefined;
       }
     })());
+  }
+  /**
+   * A switch knows this term, later than any here. One that nobody of this cluster can have claimed, as neither etcd's revision nor the log is as far, is
+   * of another past: the store was put back, or etcd made anew. Then all terms are raised above it (`Members.raise`), once a minute at the most.
+   * @throws EtcdError
+   */
+  async outrun(chassis: string, known: bigint): Promise<void> {
+    // Of hundreds of switches that refuse one asks for all: what is raised is above what the others know, but for a few, which ask again.
+    await (this.outrunning ??= this.raise(chassis, known).finally(() => (this.outrunning = undefined)));
+  }
+
+  private async raise(chassis: string, known: bigint): Promise<void> {
+    const { members, options: { clock, log } } = this;
+    const head = await this.head();
+    const revision = await members.refresh();
+    const latest = members.floor + revision + Math.max(head, this.mastership.term);
+    const ahead = Number(known) - latest;
+    if (ahead <= 0 || ahead > FURTHEST || Number(known) > BEYOND || clock.monotonic() - this.raisedAt < RAISED_MS) return;
+    this.raisedAt = clock.monotonic();
+    log.warn({ chassis, term: this.term, known: String(known) }, "the switch knows a term that nobody of this cluster has had, as after a store was put back: terms are raised above it");
+    await members.raise(members.floor + ahead + ABOVE);
   }
   /** Who serves, which hosts there are, or whether this one holds its lease, is not as before. `moved`: of these hosts alone another is the master; none: the term is later. */
   onChange(listener: (moved?: readonly string[]) => void): () => void {

@@ -2,15 +2,21 @@
 //
 //   PREFIX/up/member/NAME    what the controller NAME says of itself, as JSON
 //   PREFIX/up/TOPIC/NAME     what it tells the others of a topic, as JSON
+//
+// and what all of them go by, which stays:
+//
+//   PREFIX/up/term/floor     what all terms are above (cluster.ts), as JSON
 
 export class ClusterKeys {
   /** The range of all of them. */
   readonly all: { readonly key: string; readonly rangeEnd: string };
   readonly members: { readonly key: string; readonly rangeEnd: string };
+  readonly floor: string;
 
   constructor(prefix: string) {
     this.all = range(`${prefix}/up/`);
     this.members = range(`${this.all.key}member/`);
+    this.floor = this.of("term", "floor");
   }
 
   of(topic: string, name: string): string {

@@ -1,8 +1,10 @@
 // Who of several controllers is there: a key of each in etcd, under a lease that it renews. index.ts says what follows from that.
+// Over 400 lines: coming in, renewing, and what is heard of others, are one state.
 import { compareResult, compareTarget, type EtcdClient, type Event, type KeyValue, type Watch } from "etcd-v3-client";
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import { UsageError } from "../lib/usage-error.ts";
+import { Floor } from "./floor.ts";
 import type { ClusterKeys } from "./keys.ts";
 
 /** What a member says of itself. */
@@ -62,6 +64,7 @@ export class Members {
   /** Everything of etcd up to this revision is known. */
   private seen = 0;
   private changedAt = 0;
+  private readonly lowest: Floor;
   private watch: Watch | undefined;
   private watching = false;
   private entering: Promise<void> | undefined;
@@ -85,6 +88,7 @@ export class Members {
     this.options = options;
     this.name = options.name;
     this.key = options.keys.of("member", options.name);
+    this.lowest = new Floor(options.client, options.keys.floor);
     this.says = { ...options.says, state: "starting", ovsdb: "", api: "", ops: "" };
   }
 
@@ -122,6 +126,17 @@ export class Members {
     return this.changedAt;
   }
 
+  /** What all terms are above. */
+  get floor(): number {
+    return this.lowest.value;
+  }
+
+  /** Raises the floor for all, and tells so. @throws EtcdError */
+  async raise(floor: number): Promise<void> {
+    await this.lowest.raise(floor, CALL_MS);
+    await this.refresh();
+  }
+
   /** Called when who serves, or whether this one holds its lease, is not as before; or what members say of themselves. `later`: all is as before, but as of a later term. */
   onChange(listener: (later: boolean) => void): () => void {
     this.listeners.add(listener);
@@ -146,11 +161,13 @@ export class Members {
     await this.put(this.options.keys.of(topic, this.name), text);
   }
 
-  /** Reads who is there now, whatever the watch has told. @throws EtcdError */
-  async refresh(): Promise<void> {
+  /** Reads who is there now, whatever the watch has told. Etcd's revision of that. @throws EtcdError */
+  async refresh(): Promise<number> {
     const { key, rangeEnd } = this.options.keys.all;
     const { kvs, header } = await this.options.client.range({ key, range_end: rangeEnd }, { timeoutMs: CALL_MS });
-    this.take(kvs, header?.revision ?? 0);
+    const revision = header?.revision ?? 0;
+    this.take(kvs, revision);
+    return revision;
   }
 
   /** Nothing of it is left in etcd. It has handed over what it had. */
@@ -299,9 +316,14 @@ export class Members {
   private see(events: readonly Event[], revision: number): void {
     const known = new Map(this.known);
     let changed: number | undefined;
+    let floored = false;
     for (const { type, kv } of events) {
       if (kv === undefined || kv.mod_revision <= this.seen) continue;
       const { topic, name } = this.options.keys.read(kv.key.toString());
+      if (topic === "term") {
+        floored = this.lowest.learn(type === 1 ? undefined : kv) || floored;
+        continue;
+      }
       if (topic !== "member") {
         this.hear(topic, name, type === 1 ? undefined : kv.value.toString());
         continue;
@@ -313,6 +335,7 @@ export class Members {
     }
     this.seen = Math.max(this.seen, revision);
     if (changed !== undefined) this.become(known, changed, false);
+    if (floored) this.tell(true);
   }
 
   /** All keys as of a revision. */
@@ -320,9 +343,11 @@ export class Members {
     if (revision < this.seen) return;
     const known = new Map<string, Member>();
     const told = new Set<string>();
+    let floor: KeyValue | undefined;
     for (const kv of kvs) {
       const { topic, name } = this.options.keys.read(kv.key.toString());
-      if (topic === "member") {
+      if (topic === "term") floor = kv;
+      else if (topic === "member") {
         const said = this.read(kv);
         if (said !== undefined && (name === this.name || known.size < MOST)) known.set(name, { ...said, name, joined: kv.create_revision });
       } else {
@@ -332,7 +357,9 @@ export class Members {
     }
     for (const [topic, texts] of this.heard) for (const name of [...texts.keys()]) if (!told.has(`${topic}/${name}`)) this.hear(topic, name, undefined);
     this.seen = revision;
+    const rose = this.lowest.learn(floor);
     this.become(known, revision, true);
+    if (rose) this.tell(true);
   }
 
   private hear(topic: string, name: string, text: string | undefined): void {

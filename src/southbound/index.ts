@@ -114,6 +114,7 @@ export class Southbound {
     this.marks = options.lineage && this.makeMarks(options.lineage);
     this.standing = new Standing({
       cluster: options.cluster, reached: () => this.reached, clock, log: options.log, counted: this.metrics,
+      masterOnHost: (chassis) => this.inventory.masterOnHost(chassis),
       takeOver: (chassis, session) => this.takeOver(chassis, session), standBy: (chassis, session) => this.standBy(chassis, session),
     });
     this.address = new Address({ config, openflowPort: () => this.openflowPort, ovsdbPort: () => this.ovsdbPort, known: (target) => options.cluster?.reached(target) });
@@ -269,7 +270,7 @@ export class Southbound {
         chassis: this.options.model.view.all(chassisTable),
         switchOf: (chassis) => this.byChassis.get(chassis),
         hostOf: (chassis) => this.inventory.host(chassis),
-        lostAt: (chassis) => this.inventory.lostAt(chassis),
+        lostAt: (chassis) => this.inventory.lostAt(chassis), refusing: (chassis) => this.standing.refusing(chassis), term: this.options.cluster?.term,
         hosts: this.inventory.hosts,
         refused: this.refusals.all(), takeovers: this.refusals.takeovers(), resourcesOf: this.options.resourcesOf,
       }),

@@ -1,7 +1,7 @@
 // What controllers of a cluster keep in a host's database so that each is connected: their own Controller row each, and Manager rows for those
 // that the operator has not named. Whoever is connected adds the others; a row belongs to the controller whose name it bears
 // (external_ids:axion-controller), and nobody else changes or deletes it. Rows without a name are the operator's.
-import { insert, mutate, namedUuid, type Operation } from "ovsdb-client";
+import { insert, mutate, namedUuid, select, type Operation, type OvsdbSession } from "ovsdb-client";
 import { CONTROLLER, planOwnController, type Wanted } from "../ovsdb/adoption.ts";
 import { byUuid } from "../ovsdb/columns.ts";
 import type { HostRows } from "../ovsdb/host-rows.ts";
@@ -11,6 +11,13 @@ export const managerColumns = { Manager: ["target", "external_ids"] } as const;
 
 /** As with Controller rows: a second between two tries, and five of silence. */
 const MANAGER = { max_backoff: 1000, inactivity_probe: 5000 } as const;
+
+/** Target of the controller that the switch of a host has for its master and is connected to, as the database says; it may say so for some seconds longer. undefined: it names none. */
+export async function masterOnHost(session: OvsdbSession): Promise<string | undefined> {
+  const [answer] = await session.transact("Open_vSwitch", [select("Controller", [["role", "==", "master"], ["is_connected", "==", true]], ["target"])]);
+  const target = answer?.rows?.[0]?.["target"];
+  return typeof target === "string" ? target : undefined;
+}
 
 /** For a controller that is not the master of the host: its own Controller row, where the integration bridge is, and nowhere else. */
 export function planSlave(rows: HostRows, wanted: Pick<Wanted, "settings" | "target" | "controllerId">): readonly Operation[] {

@@ -11,6 +11,8 @@ export interface ClusterPort {
   masters(chassis: string): boolean;
   /** Finds out which members and hosts there are now. @throws when that is not to be had */
   refresh(): Promise<void>;
+  /** A switch knows a later term than `term`, with no controller for its master: where nobody here can have had it, all terms are raised above it. @throws when that cannot be done now */
+  outrun(chassis: string, known: bigint): Promise<void>;
   /** The last generation that anybody has committed, as of now. @throws when that is not to be had */
   head(): Promise<number>;
   /** Who is there, which hosts there are, or whether this one may act, is not as before. `moved`: of these chassis alone another is the master; none: the term is later. */

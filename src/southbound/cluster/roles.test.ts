@@ -22,7 +22,7 @@ class Party extends Known {
   readonly roles: Roles;
   constructor(name: string, clock: Clock = machineClock) {
     super(name);
-    this.roles = new Roles({ cluster: this, clock, log, counted: southboundMetrics(new Metrics(), () => 0, () => ({ active: 0, waiting: 0 })), master: () => this.took++, slave: () => undefined });
+    this.roles = new Roles({ masterOnHost: () => Promise.resolve(null), cluster: this, clock, log, counted: southboundMetrics(new Metrics(), () => 0, () => ({ active: 0, waiting: 0 })), master: () => this.took++, slave: () => undefined });
   }
   override refresh(): Promise<void> {
     this.refused++;

@@ -17,8 +17,19 @@ export interface RolesOptions {
   readonly counted: Pick<SouthboundMetrics, "takeovers" | "fenced">;
   /** This controller is the master by this session from now on. */
   readonly master: (chassis: string, session: SwitchSession) => void;
+  /** What the switch has for its master, connected now, if anybody; undefined: nobody knows. */
+  readonly masterOnHost: (chassis: string) => Promise<string | null | undefined>;
   /** It is not, or not any more. */
   readonly slave: (chassis: string, session: SwitchSession) => void;
+}
+
+/** A switch takes this controller neither for its master nor for a slave. */
+export interface RoleRefused {
+  readonly since: Date;
+  /** What the switch knows; undefined: it has not said. */
+  term: bigint | undefined;
+  /** Which other controller it has for its master, as its database says. */
+  master: string | undefined;
 }
 
 interface State {
@@ -32,6 +43,7 @@ interface State {
   cancel: Cancel | undefined;
   /** What did not succeed last: a role, and the term, if it was refused as stale; the switch is not asked the same again before its pause is over. */
   refused: { readonly role: "master" | "slave"; readonly term: number | undefined } | undefined;
+  refusing: RoleRefused | undefined;
 }
 
 const AGAIN_MS = 100;
@@ -54,6 +66,11 @@ export class Roles {
     return this.byChassis.get(chassis)?.role;
   }
 
+  /** Since when the switch refuses this controller's role; undefined: it does not. */
+  refusing(chassis: string): RoleRefused | undefined {
+    return this.byChassis.get(chassis)?.refusing;
+  }
+
   /** Whether it is the master by this session. */
   isBy(chassis: string, session: SwitchSession): boolean {
     const state = this.byChassis.get(chassis);
@@ -70,7 +87,7 @@ export class Roles {
   /** A session of which it is known whose switch it is. */
   enter(chassis: string, session: SwitchSession): void {
     this.byChassis.get(chassis)?.cancel?.();
-    this.byChassis.set(chassis, { session, role: undefined, claimed: 0, settling: false, again: false, failures: 0, cancel: undefined, refused: undefined });
+    this.byChassis.set(chassis, { session, role: undefined, claimed: 0, settling: false, again: false, failures: 0, cancel: undefined, refused: undefined, refusing: undefined });
     this.options.slave(chassis, session);
     void this.settle(chassis);
   }
@@ -151,7 +168,7 @@ export class Roles {
     if (this.byChassis.get(chassis) !== state) return;
     if (!failed) {
       state.failures = 0;
-      state.refused = undefined;
+      state.refused = state.refusing = undefined;
       return;
     }
     state.refused = asked?.role && { role: asked.role, term: thrown ? undefined : asked.term };
@@ -212,9 +229,19 @@ export class Roles {
   private async stale(chassis: string, here: () => boolean): Promise<false> {
     const { cluster, log } = this.options;
     this.options.counted.fenced.inc({ what: "role" });
-    log.info({ chassis, term: cluster.term }, "the switch knows a later term than this controller, or had another master");
+    // Once, however often it is asked again.
+    log[this.refusing(chassis) === undefined ? "info" : "debug"]({ chassis, term: cluster.term }, "the switch knows a later term than this controller, or had another master");
     await cluster.refresh().catch((error: unknown) => log.warn({ reason: (error as Error).message }, "who the members are cannot be found out now"));
-    if (here()) this.byChassis.get(chassis)!.again = false;
+    if (!here()) return false;
+    const state = this.byChassis.get(chassis)!;
+    state.again = false;
+    const refusing = (state.refusing ??= { since: new Date(this.options.clock.now()), term: undefined, master: undefined });
+    refusing.term = await state.session.latestTerm();
+    // What was found out may be later now.
+    if (refusing.term <= BigInt(cluster.term)) return false;
+    const other = await this.options.masterOnHost(chassis).catch(() => undefined);
+    refusing.master = other ?? undefined;
+    if (other === null) await cluster.outrun(chassis, refusing.term).catch((error: unknown) => log.warn({ chassis, reason: (error as Error).message }, "terms cannot be raised now"));
     return false;
   }
 }

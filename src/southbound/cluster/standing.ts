@@ -5,7 +5,7 @@ import type { Clock } from "../../lib/clock.ts";
 import type { SwitchSession } from "../openflow/session.ts";
 import { Current } from "./current.ts";
 import type { ClusterPort } from "./port.ts";
-import { Roles, type RolesOptions } from "./roles.ts";
+import { Roles, type RoleRefused, type RolesOptions } from "./roles.ts";
 
 export interface StandingOptions {
   /** undefined: there is no other controller. */
@@ -15,6 +15,7 @@ export interface StandingOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly counted: RolesOptions["counted"];
+  readonly masterOnHost: RolesOptions["masterOnHost"];
   /** The switch is brought in order by this session from now on. */
   readonly takeOver: (chassis: string, session: SwitchSession) => void;
   /** Another controller is its master, or may be. */
@@ -29,10 +30,10 @@ export class Standing {
 
   constructor(options: StandingOptions) {
     this.options = options;
-    const { cluster, reached, clock, log, counted, standBy } = options;
+    const { cluster, reached, clock, log, counted, standBy, masterOnHost } = options;
     if (cluster === undefined) return;
     this.current = new Current({ cluster, reached, clock });
-    this.roles = new Roles({ cluster, clock, log, counted, master: (chassis, session) => void this.begin(chassis, session), slave: standBy });
+    this.roles = new Roles({ cluster, clock, log, counted, masterOnHost, master: (chassis, session) => void this.begin(chassis, session), slave: standBy });
   }
 
   /** A session of which it is known whose switch it is. */
@@ -59,6 +60,11 @@ export class Standing {
   /** The switch refuses changes, as it has another master: whether this controller took itself for it. */
   deposed(chassis: string, session?: SwitchSession): boolean {
     return this.roles?.deposed(chassis, session) === true;
+  }
+
+  /** Since when the switch refuses this controller's role; undefined: it does not. */
+  refusing(chassis: string): RoleRefused | undefined {
+    return this.roles?.refusing(chassis);
   }
 
   /** Switches of which this controller is the master; undefined: there is no other. */

@@ -54,6 +54,8 @@ const LINK_DOWN = 1;
 /** What a switch says to a controller that is not its master (any more). OpenFlow 1.3.5, 6.3.6 */
 export const IS_SECONDARY = "OFPBRC_IS_SECONDARY";
 const ALL_BITS = 0xffff_ffff_ffff_ffffn;
+/** In a role reply: nobody has given one. */
+const NO_TERM = 0xffff_ffff_ffff_ffffn;
 
 export async function listenOpenFlow(options: OpenFlowListenOptions): Promise<OpenFlowListener> {
   const { host, port, tls, handshakeTimeoutMs, clock, connections, troubles } = options;
@@ -165,6 +167,12 @@ export class SwitchSession implements Session {
       if (error instanceof OpenFlowError && error.errorName === "OFPRRFC_STALE") return "stale";
       throw error;
     }
+  }
+
+  /** The generation_id that the switch took last, of whomever; 0: of nobody since it started. */
+  async latestTerm(): Promise<bigint> {
+    const { generation_id: term } = await this.connection.request({ type: "role_request", role: "nochange", generation_id: 0n });
+    return term === undefined || term === NO_TERM ? 0n : term;
   }
 
   /** Has the switch send packets up also while another controller is its master: nx_async_config2, as OpenFlow 1.4's OFPT_SET_ASYNC, section 7.3.10. */

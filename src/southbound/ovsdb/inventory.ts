@@ -7,6 +7,7 @@ import type { Cancel, Clock } from "../../lib/clock.ts";
 import { ByteBudget, type Holding } from "../bounds/byte-budget.ts";
 import { limits } from "../bounds/limits.ts";
 import { holderOf } from "../identity.ts";
+import { masterOnHost } from "../cluster/controller-rows.ts";
 import { Host, type HostOptions, type HostOwner } from "./host.ts";
 import { cause, InterfaceProgress } from "./progress.ts";
 import { writeVifs } from "./vifs.ts";
@@ -48,6 +49,12 @@ export class Inventory implements HostOwner {
   /** The live database session of a chassis. */
   host(chassis: string): Host | undefined {
     return this.byChassis.get(chassis);
+  }
+
+  /** Which controller the switch of a chassis is connected to as its master, null: none, as its database says; undefined: it is not connected. */
+  async masterOnHost(chassis: string): Promise<string | null | undefined> {
+    const session = this.byChassis.get(chassis)?.session;
+    return session === undefined ? undefined : ((await masterOnHost(session)) ?? null);
   }
 
   /** Room for the rows that a database has. */

@@ -4,6 +4,7 @@ import type { Flow } from "../../compiler/desired.ts";
 import type { Problem } from "../../lib/problem.ts";
 import { limits } from "../bounds/limits.ts";
 import type { Refusal, Takeover } from "../claims.ts";
+import type { RoleRefused } from "../cluster/roles.ts";
 import { versionOf } from "../info.ts";
 import type { Switch } from "../openflow/switch.ts";
 import type { Host } from "../ovsdb/host.ts";
@@ -23,6 +24,10 @@ export interface ProblemParts {
   readonly chassis: Iterable<Readonly<Chassis>>;
   readonly switchOf: (chassis: string) => Switch | undefined;
   readonly hostOf: (chassis: string) => Host | undefined;
+  /** Of a switch that refuses this controller's role. Default: none does. */
+  readonly refusing?: (chassis: string) => RoleRefused | undefined;
+  /** What is known of members and hosts here; undefined: there is no other controller. */
+  readonly term?: number | undefined;
   /** When the database of a chassis went. */
   readonly lostAt: (chassis: string) => Date | undefined;
   /** All databases that are connected, also those without a name. */
@@ -34,6 +39,8 @@ export interface ProblemParts {
 
 /** A switch may be busy when it is told of its bridge. */
 const BRIDGE_MS = 5000;
+/** While controllers come and go a switch may know more than one of them for a moment. */
+const ROLE_MS = 3000;
 /** Refused flows of a switch whose resources are named. */
 const FLOWS_EXPLAINED = 20;
 
@@ -139,7 +146,7 @@ function* certificateProblems({ certificateUntil, hosts, startedAt, now = starte
   }
 }
 
-function* connectionProblems(row: Readonly<Chassis>, { startedAt, shadow, switchOf, hostOf, lostAt, resourcesOf, tableName }: ProblemParts): Iterable<Problem> {
+function* connectionProblems(row: Readonly<Chassis>, { startedAt, now, shadow, switchOf, hostOf, lostAt, refusing, term, resourcesOf, tableName }: ProblemParts): Iterable<Problem> {
   const target = switchOf(row.id);
   const common = { resources: [], switches: [row.id] } as const;
   const table = (id: number): string => tableName?.(id) ?? String(id);
@@ -151,6 +158,17 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, shadow, switch
       ...common, kind: "database_disconnected", severity: "warning", since: (lostAt(row.id) ?? startedAt).toISOString(),
       text: `the database of ${row.id} is not connected: ports plugged and unplugged there are not seen`,
       cure: { text: `on ${row.id}: look at ovs-vsctl get-manager and whether ovsdb-server runs` },
+    };
+  }
+  const refused = target?.reader === undefined ? undefined : refusing?.(row.id);
+  if (refused !== undefined && (now ?? startedAt).getTime() - refused.since.getTime() >= ROLE_MS) {
+    const { master } = refused;
+    yield {
+      ...common, kind: "role_refused", severity: "error", since: refused.since.toISOString(),
+      text: `${row.id} takes this controller neither for its master nor for a slave: it knows the term ${refused.term ?? "?"}, and this controller's is ${term ?? "?"}${master === undefined ? "" : `; its master is ${master}`}; it keeps its flows, and gets no changes from here`,
+      cure: { text: master === undefined
+        ? `terms are raised within a minute where a store was put back, or etcd made anew; if this stays, restart ovs-vswitchd on ${row.id}, which then has known no term`
+        : `stop the controller at ${master} if it is of another cluster, or on a store that is not in force any more; this one follows by itself` },
     };
   }
   if (target?.repaired?.standing === true) {
@@ -171,9 +189,9 @@ function* connectionProblems(row: Readonly<Chassis>, { startedAt, shadow, switch
     };
   }
   if (target === undefined || target.quarantine.size === 0) return;
-  const refused = [...target.quarantine.values()].slice(0, FLOWS_EXPLAINED);
-  const { flow, error } = refused[0]!;
-  const resources = new Map(refused.flatMap((r) => resourcesOf?.(r.flow) ?? []).map((r) => [`${r.type} ${r.id}`, r]));
+  const flows = [...target.quarantine.values()].slice(0, FLOWS_EXPLAINED);
+  const { flow, error } = flows[0]!;
+  const resources = new Map(flows.flatMap((r) => resourcesOf?.(r.flow) ?? []).map((r) => [`${r.type} ${r.id}`, r]));
   yield {
     ...common, resources: [...resources.values()], kind: "flow_refused", severity: "error", since: target.refusedSince.toISOString(),
     text: `${row.id} refuses ${target.quarantine.size} flow(s); one of table ${table(flow.table)}: ${error}`,

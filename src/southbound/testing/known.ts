@@ -36,6 +36,9 @@ export class Known implements ClusterPort {
     if (this.newest !== undefined) this.knows(this.newest.master, this.newest.term);
     return Promise.resolve();
   }
+  outrun(): Promise<void> {
+    return Promise.resolve();
+  }
   onChange(listener: (moved?: readonly string[]) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
