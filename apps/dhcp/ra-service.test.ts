@@ -247,7 +247,7 @@ it("is one packet for each host that has ports of the network, and reaches these
   expect(h.complaints).toEqual([]);
 });
 
-it("a port that comes hears its routers though another project brings more at once than are told", { tags: "long", timeout: 120_000 }, async () => {
+it("a port that comes hears its routers though another project brings more at once than are told", { tags: "long", timeout: 300_000 }, async () => {
   const { h, network, port, join } = await cloud();
   await join();
   heard(h, 60);

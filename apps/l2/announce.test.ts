@@ -141,7 +141,7 @@ describe("an address that moves to another MAC", () => {
   });
 });
 
-it("is announced of every project, though another moves more addresses than are remembered and announced of all", { tags: "long", timeout: 120_000 }, async () => {
+it("is announced of every project, though another moves more addresses than are remembered and announced of all", { tags: "long", timeout: 300_000 }, async () => {
   const g = await ground();
   const of = (project_id: string, values: Record<string, unknown> = {}): Record<string, unknown> => ({ project_id, ...values });
   const first = await g.port("hv1", 5, of("victim", fixed(g)));

@@ -188,7 +188,7 @@ describe("what switches are told", () => {
     expect(said().told).toEqual([`10.1.0.99 at ${HEARD}`]);
   });
 
-  it("of what was told some is looked at each time, what waits longest first; who was told is told of another holder soon", { tags: "long", timeout: 120_000 }, async () => {
+  it("of what was told some is looked at each time, what waits longest first; who was told is told of another holder soon", { tags: "long", timeout: 300_000 }, async () => {
     const holders = await Promise.all(Array.from({ length: 20 }, () => port("hv2", far, anything)));
     const [from] = await senders("one", 1);
     for (const [i, holder] of holders.entries()) for (let n = 0; n < 64; n++) hear(holder, address(64 * i + n));

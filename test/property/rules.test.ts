@@ -105,7 +105,7 @@ function* aspects(rule: Rule, port: Port, sight: Sight, world: PolicyWorld): Ite
   yield `${fixed ? "member" : bound ? "member of a MAC" : "member by a pair"} ${rule.direction}`;
 }
 
-for (const { worlds, stateless: without, ...stage } of FORMS) test(`what rules allow passes, and nothing else, in ${worlds + without} worlds`, { ...stage, timeout: nightly ? 3_600_000 : 180_000 }, async () => {
+for (const { worlds, stateless: without, ...stage } of FORMS) test(`what rules allow passes, and nothing else, in ${worlds + without} worlds`, { ...stage, timeout: nightly ? 3_600_000 : 600_000 }, async () => {
   const seen = new Map<string, number>();
   const count = (what: string): void => void seen.set(what, (seen.get(what) ?? 0) + 1);
   for (let seed = 1; seed <= worlds + without; seed++) {

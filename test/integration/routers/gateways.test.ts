@@ -292,6 +292,8 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["flat", "vlan"] as co
   };
 
   test("the host that has the gateway dies, and no controller lives", { tags: "long", timeout: 60_000 }, async () => {
+    await cloud.gatewaysUsable();
+    await until("answers both ways", async () => (await a.vm.reaches("192.0.2.1")) && (await machine.reaches(a.ip)), { timeoutMs: 20_000 });
     const [first] = await places();
     const running = [a.vm.pingStart("192.0.2.1", { intervalMs: 10 }), machine.pingStart(a.ip, { intervalMs: 10 })];
     await sleep(1000);

@@ -167,6 +167,7 @@ describe.skipIf(Lab.missing().length > 0)("a router with two gateways", () => {
 
   test("by both at once; a next hop that dies is left out, also with no controller, and used again when it is back; other connections bear it all", { tags: "long", timeout: 180_000 }, async () => {
     await set({ enable_default_route_ecmp: true });
+    await until("an answer from outside", () => a.vm.reaches(FAR));
     const before = await connect(24);
     expect(before.answered).toBe(24);
     for (const seen of before.seen) expect(seen, JSON.stringify(before)).toBeGreaterThan(3);

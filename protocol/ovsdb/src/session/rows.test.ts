@@ -199,7 +199,7 @@ describe.skipIf(!haveVectors)("large replies", () => {
     return found["canonical_sha256_of_result"] ?? found["canonical_sha256_of_params_1"]!;
   };
 
-  for (const { form, method, reply, update } of forms) test(`5,000 rows and a change of each by ${method}, in pieces of any size and cut anywhere`, { timeout: 60_000, ...(form === 1 && { tags: "long" }) }, () => {
+  for (const { form, method, reply, update } of forms) test(`5,000 rows and a change of each by ${method}, in pieces of any size and cut anywhere`, { timeout: 240_000, ...(form === 1 && { tags: "long" }) }, () => {
     expect(digest(reply())).toBe(expected(form === 1 ? "monitor reply" : "monitor_cond reply"));
     expect(digest(update())).toBe(expected(`${method} after the change`));
     // one character as some servers write it, with an escape
