@@ -3,6 +3,7 @@
 // what the model (policy-model.ts) says that they name. These clouds route, flood and answer for themselves as they like; what exactly passes is
 // rules.test.ts's business. Known to turn red when the flows ignore a rule's prefix, its direction, the type or code of ICMP, or the remote group, and when
 // ranges are one too long.
+// @module-tag long
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { formatIp, parseIp } from "../../src/lib/address.ts";

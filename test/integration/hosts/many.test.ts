@@ -1,4 +1,5 @@
 // Many real switches at once: each has exactly what it should have, and a restart of the controller sends none of them anything.
+// @module-tag long
 import { expect, test } from "vitest";
 import { benchSwitches } from "../../../bench/lab/switches.ts";
 import { nightly } from "../../support/process.ts";

@@ -1,5 +1,6 @@
 // Sources that packets have when a router forwards them: what comes in by one of its networks and claims to be of another is dropped, and what a router
 // that is a guest on somebody's network sends there has a source of the network it came from. Both families, on one host and from another.
+// @module-tag long
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isIpv6 } from "#app";

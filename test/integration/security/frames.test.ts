@@ -1,6 +1,7 @@
 // Frames that are not plain IP, ARP or neighbour discovery: with VLAN tags of any kind, 802.3 with LLC or SNAP, other EtherTypes. A tag
 // passes from nobody; what a switch reads as IP through SNAP is held to anti-spoofing and policy as any IP; other EtherTypes pass between
 // ports without port security alone.
+// @module-tag long
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import type { Vm } from "../../../lab/vm.ts";
