@@ -39,12 +39,12 @@ test("a run without a report has failed, and of a file that cannot be loaded is 
   }
 });
 
-test("an error outside of any test has failed, also where the file passes when it is run again; what did not come to its end has failed", async () => {
+test("an error outside of any test has failed, also where the file passes when it is run again; what did not come to its end has failed", { timeout: 120_000 }, async () => {
   const dir = mkdtempSync(join(tmpdir(), "axion-skips-"));
   const script = (name: string): string => join(root, `dist/scripts/${name}.js`);
   const vitest = (report: string, when: string): Promise<{ exitCode: number }> =>
     exec([process.execPath, join(root, "node_modules/vitest/vitest.mjs"), "run", "--globals", `--root=${dir}`, `--reporter=${script("run-reporter")}`, `--outputFile.json=${join(dir, report)}`], { allowFailure: true, timeoutMs: 60_000, env: { WHEN: when } });
-  const summary = async (...args: string[]): Promise<string> => (await exec([process.execPath, script("test-report"), "summary", "first", "0", "0", ...args], { allowFailure: true })).stdout;
+  const summary = async (...args: string[]): Promise<string> => (await exec([process.execPath, script("test-report"), "summary", "first", "0", "0", ...args], { allowFailure: true, timeoutMs: 60_000 })).stdout;
   try {
     writeFileSync(join(dir, "late.test.js"), `test("late", async () => {
       if (process.env.WHEN === "first") void Promise.reject(new TypeError("nobody waits for this"));
@@ -59,7 +59,7 @@ test("an error outside of any test has failed, also where the file passes when i
     writeFileSync(join(dir, "ends.test.js"), 'test("ends", () => { if (process.env.WHEN === "ends") process.kill(process.pid, "SIGKILL"); });\n');
     expect(await vitest("ends.json", "ends")).toMatchObject({ exitCode: 1 });
     const ends = join(dir, "ends.json");
-    expect((await exec([process.execPath, script("test-report"), "failed-files", ends])).stdout).toBe(`${join(dir, "ends.test.js")}\n`);
+    expect((await exec([process.execPath, script("test-report"), "failed-files", ends], { timeoutMs: 60_000 })).stdout).toBe(`${join(dir, "ends.test.js")}\n`);
     expect(await summary("1", ends)).toMatch(/^axion: failed: .*\naxion: failed: outside of any test: Error: .*\n1 passed, 2 failed\n$/);
   } finally {
     rmSync(dir, { recursive: true });
