@@ -14,10 +14,12 @@ import { machineRandom, type Random } from "../lib/random.ts";
 import { StoreError } from "../store/errors.ts";
 import type { AppendResult, Draft, KvEvent, KvStore } from "../store/kv.ts";
 import { Contention } from "./contention.ts";
+import { TooBusy, TransactionTooLarge } from "./refusals.ts";
 import { Layer } from "./rows.ts";
 import { Snapshots, type Snapshot } from "./snapshot.ts";
 import { allocationTable, ROWS, Transaction, unlisted, type Touched, type TxSource } from "./transaction.ts";
 
+export { TooBusy, TransactionTooLarge } from "./refusals.ts";
 export type { TxSource } from "./transaction.ts";
 
 /** Who asked for a change: kept with every row it wrote. */
@@ -76,6 +78,8 @@ interface Pending {
 }
 
 interface Group {
+  /** By the monotonic clock: when it was begun to decide on it, if nothing was under way then. */
+  readonly began: number | undefined;
   layer: Layer;
   readonly pending: Pending[];
   rows: number;
@@ -91,26 +95,6 @@ interface Written {
   readonly fresh: boolean;
   /** The change whose cause it keeps, where the controller itself writes a row that somebody else made. */
   kept: LastChange | undefined;
-}
-
-/** A transaction that writes more rows or bytes than the store takes at once; it alone is refused. */
-export class TransactionTooLarge extends Error {
-  readonly code = "TRANSACTION_TOO_LARGE";
-  constructor(what: string, cause?: unknown) {
-    super(`one transaction would write ${what}`, cause === undefined ? undefined : { cause });
-    this.name = "TransactionTooLarge";
-  }
-}
-
-/** Too much waits to be written; the same call may succeed a moment later. Nothing was run. */
-export class TooBusy extends Error {
-  readonly code = "TOO_BUSY";
-  /** When to ask again, a guess. */
-  readonly retryAfterS = 1;
-  constructor(what: string) {
-    super(`${what} wait to be written already`);
-    this.name = "TooBusy";
-  }
 }
 
 /** What may wait for its write, of transactions whose callers say what they weigh. */
@@ -159,6 +143,8 @@ export class Model {
   private readonly limits: WaitingLimits;
   private readonly contention: Contention;
   private holding: Cancel | undefined;
+  /** What waits goes on in a moment. */
+  private refilling = false;
   /** Of those that wait: how many have a weight, and what all weigh. */
   private weighed = 0;
   private weight = 0;
@@ -176,7 +162,7 @@ export class Model {
     this.store = store;
     this.limits = limits;
     this.source = { clock, random };
-    this.contention = new Contention(clock, random);
+    this.contention = new Contention(clock);
     this.writer = random.uuid();
     for (const table of [allocationTable, ...tables]) {
       if (table.derived) continue;
@@ -196,7 +182,7 @@ export class Model {
     const watcher = store.watch(
       { prefix: "", fromRevision: from + 1 },
       (revision, events, writer, note) => {
-        if (writer !== model.writer) model.foreign(revision, events, note);
+        if (writer !== model.writer) model.foreign(revision, events, writer, note);
       },
       (error) => model.fail(error),
     );
@@ -267,7 +253,7 @@ export class Model {
       }
       const weight = bytes === undefined ? 0 : PENDING_BYTES + bytes;
       // What a transaction brings about in its own turn waits for its end: it sees rows that may yet be refused.
-      const waits = this.running || this.waiting.length > 0 || this.stagedIsFull || (alone && !this.idle);
+      const waits = this.running || this.waiting.length > 0 || this.stagedIsFull || (alone && !this.idle) || this.held;
       if (waits && weight > 0) {
         const { transactions, bytes: most } = this.limits;
         // One alone may weigh more than all may: it waits for a turn like others.
@@ -280,6 +266,7 @@ export class Model {
       if (waits) {
         this.waiting.push(pending);
         this.weigh(pending, 1);
+        if (this.idle) this.hold();
       } else this.stage(pending);
     });
   }
@@ -317,7 +304,7 @@ export class Model {
       // Nobody is waited for any more.
       this.holding();
       this.holding = undefined;
-      this.flush();
+      this.refill();
     }
     while (this.inflight !== undefined || this.staged !== undefined || this.waiting.length > 0) await new Promise((done) => setImmediate(done));
     this.stopWatch?.();
@@ -350,7 +337,7 @@ export class Model {
   }
 
   private stage(pending: Pending): void {
-    const group = (this.staged ??= { layer: new Layer(this.inflight?.layer ?? this.base), pending: [], rows: 0 });
+    const group = (this.staged ??= { began: this.idle ? this.source.clock.monotonic() : undefined, layer: new Layer(this.inflight?.layer ?? this.base), pending: [], rows: 0 });
     const outcome = this.run(pending, group);
     if (outcome === "full") this.putBack([pending]);
     else if (outcome === "staged") group.pending.push(pending);
@@ -403,9 +390,14 @@ export class Model {
       return;
     }
     const group = this.staged;
-    const writes = group.pending.some((p) => p.written.length > 0);
-    if (writes && this.holds()) return;
     this.staged = undefined;
+    if (this.held) {
+      // Others have come meanwhile: whatever is decided now would be decided again after them.
+      this.putBack(group.pending);
+      this.hold();
+      return;
+    }
+    const writes = group.pending.some((p) => p.written.length > 0);
     if (this.oneByOne > 0) this.oneByOne--;
     if (!writes) {
       for (const p of group.pending) answer(p, this.committed);
@@ -417,20 +409,27 @@ export class Model {
     this.write(group).catch((error: unknown) => this.fail(error instanceof Error ? error : new Error(String(error))));
   }
 
-  /** Whether the next write is left for a moment, so that other controllers come to theirs; what is asked for meanwhile goes with it. */
-  private holds(): boolean {
-    const ms = this.closing ? 0 : this.contention.hold;
-    if (ms > 0) {
-      this.holding ??= this.source.clock.setTimeout(() => {
-        this.holding = undefined;
-        this.flush();
-      }, ms);
-    }
-    return ms > 0;
+  /** It is others' turn: what is asked for now is decided when they have written. */
+  private get held(): boolean {
+    if (this.closing) return false;
+    return this.inflight === undefined ? this.contention.hold > 0 : this.contention.shared;
+  }
+
+  /** What waits goes on when it is this one's turn, should nobody be heard of before. */
+  private hold(): void {
+    if (this.waiting.length === 0) return;
+    this.holding ??= this.source.clock.setTimeout(() => {
+      this.holding = undefined;
+      this.refill();
+    }, this.contention.hold);
   }
 
   /** Stages what waits, as far as the next group goes. */
   private refill(): void {
+    if (this.held) {
+      if (this.inflight === undefined) this.hold();
+      return;
+    }
     for (let before = -1; this.waiting.length > 0 && this.waiting.length !== before && !this.stagedIsFull && (this.idle || !this.waiting[0]!.alone); ) {
       before = this.waiting.length;
       const pending = this.waiting.shift()!;
@@ -468,7 +467,7 @@ export class Model {
     const writers = group.pending.filter((p) => p.written.length > 0);
     this.keepCauses(writers);
     let written: AppendResult;
-    const began = this.source.clock.monotonic();
+    const { began = this.source.clock.monotonic() } = group;
     try {
       written = await this.store.append(this.committed, writers.map((p) => this.draft(p)), this.writer);
     } catch (error) {
@@ -562,14 +561,28 @@ export class Model {
     this.putBack([...group.pending, ...(this.staged?.pending ?? [])]);
     this.inflight = undefined;
     this.staged = undefined;
-    const { pause, presses } = this.contention;
-    if (presses && !this.closing) void this.store.goFirst().then(() => setImmediate(() => this.refill()));
-    else if (pause > 0 && !this.closing) this.source.clock.setTimeout(() => this.refill(), pause);
-    else setImmediate(() => this.refill());
+    if (this.contention.presses && !this.closing) {
+      void this.store.goFirst().then(() => {
+        this.contention.press();
+        this.refillSoon();
+      });
+    } else this.refillSoon();
+  }
+
+  /** When all that has just been told of is here. */
+  private refillSoon(): void {
+    if (this.refilling) return;
+    this.refilling = true;
+    setImmediate(() => {
+      this.refilling = false;
+      this.holding?.();
+      this.holding = undefined;
+      if (this.inflight === undefined) this.refill();
+    });
   }
 
   /** Revisions of other writers, from the watch. Own ones were applied by write(). */
-  private foreign(revision: number, events: readonly KvEvent[], note: string): void {
+  private foreign(revision: number, events: readonly KvEvent[], writer: string, note: string): void {
     const changes: Change[] = [];
     const cause = note === "" ? undefined : (JSON.parse(note) as Cause);
     const removal: LastChange | undefined = cause && { cause, generation: revision };
@@ -589,16 +602,15 @@ export class Model {
     }
     this.interned = undefined;
     this.committed = revision;
-    this.contention.heard();
+    this.contention.heard(writer);
     // What is staged ran on rows that are no longer the newest, and its append would not tell: it comes after this one by now.
-    const again = this.inflight === undefined ? this.staged : undefined;
-    if (again !== undefined) {
-      this.putBack(again.pending);
+    if (this.inflight === undefined && this.staged !== undefined) {
+      this.putBack(this.staged.pending);
       this.staged = undefined;
     }
-    // Before anything is decided on it: who decides may ask those who listen.
+    // When those who listen know it, whom who decides may ask, and with it the other commits of one append; but before it is compiled.
+    if (this.inflight === undefined && this.waiting.length > 0) this.refillSoon();
     this.tell({ generation: revision, changes, foreign: true, ...(cause !== undefined && { cause }) });
-    if (again !== undefined) this.refill();
   }
 
   /** A listener that throws is a bug of its owner: loud (uncaught), and the commit goes on. */

@@ -1,6 +1,6 @@
 // Bytes of any length as values of etcd, which takes 1.5 MiB in a request: a line of JSON that says what follows, then the bytes
 // themselves, compressed where that helps; or nothing, and they are in parts under keys of their own.
-import { deflateRaw, inflateRaw } from "node:zlib";
+import { deflateRaw, deflateRawSync, inflateRaw, inflateRawSync } from "node:zlib";
 import { promisify } from "node:util";
 import { StoreError } from "../errors.ts";
 import { crc32 } from "../level/crc.ts";
@@ -9,6 +9,8 @@ import { crc32 } from "../level/crc.ts";
 const PART = 960 * 1024;
 /** Below it compression costs more than it saves. */
 const SMALL = 256;
+/** Up to it the way to a thread and back takes longer than to compress it here, or to undo that: a millisecond at the most. */
+const SHORT = 64 * 1024;
 /** 120 parts: what is written at once is bounded by what a request can name. */
 export const MOST_PARTS = 120;
 const MOST_BYTES = 512 * 1024 * 1024;
@@ -35,7 +37,7 @@ export interface Packed {
 
 /** @throws StoreError TOO_LARGE */
 export async function pack(raw: Buffer, token: string, count: number): Promise<Packed> {
-  const smaller = raw.length < SMALL ? undefined : await deflate(raw, { level: 1 });
+  const smaller = raw.length < SMALL ? undefined : raw.length <= SHORT ? deflateRawSync(raw, { level: 1 }) : await deflate(raw, { level: 1 });
   const deflated = smaller !== undefined && smaller.length < raw.length;
   const body = deflated ? smaller : raw;
   const parts: Buffer[] = [];
@@ -62,9 +64,19 @@ export function headerOf(key: string, value: Buffer): { readonly header: BlobHea
 export async function unpack(key: string, { parts: count, deflated, bytes, check }: BlobHeader, inline: Buffer, parts: readonly Buffer[]): Promise<Buffer> {
   if (parts.length !== count) throw damaged(key, `has ${parts.length} parts of ${count}`);
   const body = count === 0 ? inline : Buffer.concat(parts);
-  const raw = deflated ? await inflate(body, { maxOutputLength: Math.max(1, bytes) }).catch(() => undefined) : body;
+  const raw = deflated ? await inflated(body, bytes) : body;
   if (raw?.length !== bytes || crc32(raw) !== check) throw damaged(key, "fails its checksum");
   return raw;
+}
+
+/** undefined: it is not what was compressed. */
+async function inflated(body: Buffer, bytes: number): Promise<Buffer | undefined> {
+  const options = { maxOutputLength: Math.max(1, bytes) };
+  try {
+    return bytes <= SHORT ? inflateRawSync(body, options) : await inflate(body, options);
+  } catch {
+    return undefined;
+  }
 }
 
 export const damaged = (key: string, what: string): StoreError => new StoreError("CORRUPT", `etcd's key ${key} ${what}: what is stored there is damaged, or not ours; start on a backup`, { key });
