@@ -11,6 +11,8 @@ const LOOK_MS = 2000;
 /** Hosts that are asked in a second, and ports of which they are, in all. */
 const HOSTS_A_SECOND = 100;
 const PORTS_A_SECOND = 5000;
+/** Milliseconds of a tick after which no more are asked; those that wait longest are first in the next. */
+const AT_ONCE_MS = 10;
 /** Ports of one host of which one look is longer than LOOK_MS apart from the next by as much. */
 const PORTS_A_LOOK = 1000;
 
@@ -60,7 +62,7 @@ class Watch {
     due.sort(([, a], [, b]) => a.dueMs - b.dueMs);
     for (const [id, of] of due) {
       // What is owed is paid by those that come later.
-      if (this.allowed.hosts < 1 || this.allowed.ports <= 0) break;
+      if (this.allowed.hosts < 1 || this.allowed.ports <= 0 || this.host.clock.monotonic() - now >= AT_ONCE_MS) break;
       const ports = view.by(attachmentTable, "chassis", id).filter(({ role }) => role === "active");
       if (ports.length > 0) {
         this.allowed.hosts--;

@@ -20,9 +20,12 @@ const FORGOTTEN_MS = 5000;
 /** Milliseconds between questions to a host how long the way to it and back takes, and between looks at which hosts have tunnels. */
 const ROUND_MS = 10_000;
 const SWEEP_MS = 1000;
-/** Pairs of hosts that one look goes through for tunnels, facts that it writes, and hosts that it asks. */
+/** Pairs of hosts that one look goes through for tunnels, facts that it writes, and hosts that it asks; and milliseconds that each of the first two may take. */
 const PAIRS_AT_ONCE = 2000;
 const FACTS_AT_ONCE = 2000;
+const AT_ONCE_MS = 4;
+/** Facts that are written before the time is looked at. */
+const FACTS_A_PIECE = 100;
 const ASKED_AT_ONCE = 20;
 /** Fastest of so many ways to a host and back. */
 const ROUNDS = 8;
@@ -142,7 +145,7 @@ class Watch {
       this.chassis = all.size;
       this.sweep = all.values();
     }
-    for (let pairs = 0; pairs < PAIRS_AT_ONCE;) {
+    for (let pairs = 0; pairs < PAIRS_AT_ONCE && this.host.clock.monotonic() - now < AT_ONCE_MS;) {
       const next = this.sweep.next();
       if (next.done === true) {
         this.sweep = undefined;
@@ -356,14 +359,16 @@ class Watch {
   }
 
   private write(): void {
-    let n = 0;
-    const facts = [];
-    for (const tunnel of this.dirty) {
-      if (n++ >= FACTS_AT_ONCE) break;
-      this.dirty.delete(tunnel);
-      facts.push(learned(tunnelTable, tunnel.ends.from, tunnel.seen(this.aroundOf(tunnel))));
+    const { clock } = this.host;
+    const begun = clock.monotonic();
+    for (let n = 0; n < FACTS_AT_ONCE && this.dirty.size > 0 && clock.monotonic() - begun < AT_ONCE_MS; n += FACTS_A_PIECE) {
+      const facts = [];
+      for (const tunnel of this.dirty) {
+        this.dirty.delete(tunnel);
+        if (facts.push(learned(tunnelTable, tunnel.ends.from, tunnel.seen(this.aroundOf(tunnel)))) >= FACTS_A_PIECE) break;
+      }
+      this.host.learn(facts);
     }
-    if (facts.length > 0) this.host.learn(facts);
   }
 }
 

@@ -6,21 +6,9 @@ import type { Cancel, Clock } from "../lib/clock.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { Floor } from "./floor.ts";
 import type { ClusterKeys } from "./keys.ts";
+import { saysOf, type MemberSays } from "./says.ts";
 
-/** What a member says of itself. */
-export interface MemberSays {
-  /** Of this start of the process. */
-  readonly id: string;
-  readonly version: string;
-  /** RFC 3339: since when the process is a member. */
-  readonly since: string;
-  readonly state: "starting" | "serving" | "leaving";
-  /** What hosts are told to connect to, "tcp:192.0.2.1:6640"; "": it is not known. */
-  readonly ovsdb: string;
-  /** HOST:PORT, for people. */
-  readonly api: string;
-  readonly ops: string;
-}
+export type { MemberSays } from "./says.ts";
 
 export interface Member extends MemberSays {
   readonly name: string;
@@ -50,7 +38,6 @@ const WAIT_LEASES = 4;
 const AGAIN_MS = 100;
 /** Members beyond are passed over: they are no cluster's. */
 const MOST = 64;
-const MOST_TEXT = 1 << 20;
 
 export class Members {
   readonly name: string;
@@ -217,7 +204,7 @@ export class Members {
     for (let first = true; ; first = false) {
       if (!first) await this.pause();
       const [mine] = (await client.range({ key: this.key })).kvs;
-      const there = mine && this.read(mine);
+      const there = mine && saysOf(mine);
       if (mine !== undefined && there?.id !== this.says.id) {
         const who = there === undefined ? "" : ` (since ${there.since}${there.api === "" ? "" : `, API at ${there.api}`})`;
         if (clock.monotonic() >= end) throw new UsageError(`a controller named ${name} is there${who}: give this one another --name`);
@@ -255,9 +242,15 @@ export class Members {
     return new Promise((done) => void this.options.clock.setTimeout(done, AGAIN_MS));
   }
 
-  private renewSoon(): void {
+  private renewSoon(spentMs = 0): void {
     if (this.stopped) return;
-    this.cancels = [this.options.clock.setTimeout(() => void this.renew().finally(() => this.renewSoon()), (this.lease?.ms ?? 1000 * LEASE_S) / RENEWALS)];
+    const { clock } = this.options;
+    const pauseMs = (this.lease?.ms ?? 1000 * LEASE_S) / RENEWALS;
+    this.cancels = [clock.setTimeout(() => {
+      const asked = clock.monotonic();
+      // What took long is no reason to wait longer for the next.
+      void this.renew().finally(() => this.renewSoon(clock.monotonic() - asked));
+    }, Math.max(AGAIN_MS, pauseMs - spentMs))];
     if (this.held !== this.holds) {
       this.held = this.holds;
       this.tell();
@@ -329,7 +322,7 @@ export class Members {
         continue;
       }
       changed = kv.mod_revision;
-      const said = type === 1 ? undefined : this.read(kv);
+      const said = type === 1 ? undefined : saysOf(kv);
       if (said === undefined) known.delete(name);
       else if (known.has(name) || known.size < MOST) known.set(name, { ...said, name, joined: kv.create_revision });
     }
@@ -348,7 +341,7 @@ export class Members {
       const { topic, name } = this.options.keys.read(kv.key.toString());
       if (topic === "term") floor = kv;
       else if (topic === "member") {
-        const said = this.read(kv);
+        const said = saysOf(kv);
         if (said !== undefined && (name === this.name || known.size < MOST)) known.set(name, { ...said, name, joined: kv.create_revision });
       } else {
         told.add(`${topic}/${name}`);
@@ -410,18 +403,6 @@ export class Members {
       } catch (error) {
         this.options.log.error({ err: error }, "listener of members failed");
       }
-    }
-  }
-
-  /** undefined: not what a controller writes. */
-  private read(kv: KeyValue): MemberSays | undefined {
-    if (kv.value.length > MOST_TEXT) return undefined;
-    try {
-      const said = JSON.parse(kv.value.toString()) as Partial<MemberSays> | null;
-      const texts = [said?.id, said?.version, said?.since, said?.ovsdb, said?.api, said?.ops];
-      return texts.every((text) => typeof text === "string") && ["starting", "serving", "leaving"].includes(said?.state ?? "") ? (said as MemberSays) : undefined;
-    } catch {
-      return undefined;
     }
   }
 }
