@@ -155,6 +155,8 @@ export class Roles {
         state.again = false;
         asked = { role: this.wanted(chassis), term: this.options.cluster.term };
         failed = !(await this.step(chassis, state));
+        // What was told while it was asked may come to the same question: that has its pause.
+        if (failed && asked.role === this.wanted(chassis) && asked.term === this.options.cluster.term) state.again = false;
       } while (state.again && this.byChassis.get(chassis) === state);
     } catch (error) {
       failed = thrown = true;
