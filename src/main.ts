@@ -5,6 +5,7 @@ import { pino, type Logger } from "pino";
 import type { App } from "#app";
 import { Controller } from "./controller.ts";
 import { discoverApps } from "./boot/discover.ts";
+import { collectWhatBurstsLeave } from "./collection.ts";
 import { appsLeftOut, checkTls, parseConfig, unknownVariables, usage, type Config } from "./config/index.ts";
 import { whenChanged } from "./lib/files.ts";
 import type { ListenError } from "./lib/listening.ts";
@@ -103,6 +104,8 @@ try {
   await controller.stop().catch(() => undefined);
   process.exit(error instanceof UsageError ? 2 : 1);
 }
+// Likewise. Until here the heap grows by what stays.
+collectWhatBurstsLeave();
 
 function describe(error: unknown): string {
   const e = error as ListenError;

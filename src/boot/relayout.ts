@@ -6,6 +6,7 @@ import { cookieOf, hash32, staticEntity, staticRule } from "../lib/cookies.ts";
 import { FlowWriter } from "../pipeline/flow-writer.ts";
 import type { Layout } from "../pipeline/layout.ts";
 import { LayoutNames, recordOf } from "../pipeline/record.ts";
+import { FLOWS_A_STEP } from "../southbound/openflow/turns.ts";
 import { GOING_HI, GOING_LO, type FlowBytes, type Relayout } from "../southbound/openflow/withdrawal.ts";
 
 type Flow = Relayout["withdrawn"][number]["flow"];
@@ -31,13 +32,16 @@ export class Relayouts {
     this.tables = new Map(apps.flatMap((app) => Object.entries(app.effects ?? {}).flatMap(([table, e]) => (e.withdrawn === undefined ? [] : [[table, cookies(app)] as const]))));
   }
 
-  /** undefined: the switch has nothing of an earlier layout. `parts`: OFPMP_FLOW replies */
-  of(parts: readonly Buffer[], desired: Iterable<Flow>): Relayout | undefined {
-    const then = this.earlier.length === 0 ? undefined : this.layoutOf(parts);
+  /** undefined: the switch has nothing of an earlier layout. `parts`: OFPMP_FLOW replies, each of which is a step: a switch may show any number. */
+  *of(parts: readonly Buffer[], desired: Iterable<Flow>): Generator<void, Relayout | undefined> {
+    const then = this.earlier.length === 0 ? undefined : yield* this.layoutOf(parts);
     if (then === undefined) return undefined;
     if (this.tables.size === 0) return { withdrawn: [] };
     const wanted = new Map<string, { readonly flow: Flow; readonly does: string }>();
-    for (const flow of desired) {
+    // All of one moment.
+    let n = 0;
+    for (const flow of Array.from(desired)) {
+      if (++n % FLOWS_A_STEP === 0) yield;
       if (!this.tables.has(this.now.tableName(flow.table) ?? "")) continue;
       const at = flow.off + FLOW_MOD_MATCH_OFFSET;
       const name = matchText(this.now, flow.table, flow.priority, flow.slab, at);
@@ -45,6 +49,7 @@ export class Relayouts {
     }
     const withdrawn: { flow: Flow; wanted: Flow | undefined }[] = [];
     for (const part of parts) {
+      yield;
       eachFlowStats(part, (entry) => {
         const { table_id: id, priority, buf, match_off: at } = entry;
         const table = then.tableName(id);
@@ -61,10 +66,11 @@ export class Relayouts {
   }
 
   /** By the entries that every table of an app has: their cookies name the layout. The first tells: one bundle brings all of a layout. */
-  private layoutOf(parts: readonly Buffer[]): LayoutNames | undefined {
+  private *layoutOf(parts: readonly Buffer[]): Generator<void, LayoutNames | undefined> {
     let found: LayoutNames | undefined;
     for (const part of parts) {
       if (found !== undefined) break;
+      yield;
       eachFlowStats(part, ({ cookie_hi, cookie_lo }) => {
         found ??= this.cookies.get(`${cookie_hi} ${cookie_lo}`);
       });

@@ -56,7 +56,10 @@ export class ToldSwitch {
   connect(desired: Desired, chassis: string, relayouts: Relayouts): ToldAtStart {
     const comparison = new Comparison(desired.flowsOf(chassis), sameInstructions, desired.learnedTables);
     const dump = this.dump();
-    const relayout = relayouts.of(dump, desired.flowsOf(chassis));
+    const steps = relayouts.of(dump, desired.flowsOf(chassis));
+    let step = steps.next();
+    while (step.done !== true) step = steps.next();
+    const relayout = step.value;
     for (const part of dump) comparison.part(part);
     const found = comparison.finish(() => false);
     const keyOfDelete = (message: Buffer): string => flowKey(message[24]!, message.readUInt16BE(30), message, FLOW_MOD_MATCH_OFFSET, message.length - FLOW_MOD_MATCH_OFFSET);

@@ -27,7 +27,7 @@ export const limits = {
   replyParts: 16_384,
   replyTimeoutMs: 120_000,
   /** A flow dump: this, or so many times what the switch should have, if that is more. */
-  dumpBytes: 64 * MIB,
+  dumpBytes: 32 * MIB,
   dumpFactor: 4,
   /** Dumps that are being read, in all. */
   dumpBytesInAll: 256 * MIB,

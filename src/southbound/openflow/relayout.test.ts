@@ -13,13 +13,18 @@ afterEach(async () => {
   for (const end of cleanup.splice(0).reverse()) await end();
 });
 
+function* stepping(relayout: Relayout | undefined): Generator<void, Relayout | undefined> {
+  yield;
+  return relayout;
+}
+
 /** Effects of table 5; `flushed` are the registers of the flows that were asked about. */
 function effects(relayout: Relayout | undefined): { readonly effects: FlowEffects; readonly flushed: number[] } {
   const flushed: number[] = [];
   return {
     flushed,
     effects: {
-      withdrawn: new Set([EFFECTS]), confirmed: new Set(), packets: () => [], relayout: () => relayout,
+      withdrawn: new Set([EFFECTS]), confirmed: new Set(), packets: () => [], relayout: () => stepping(relayout),
       flushes(_chassis, { buf, matchOff }: FlowBytes) {
         flushed.push(buf.readUInt32BE(matchOff + 8));
         return [];

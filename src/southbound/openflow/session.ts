@@ -11,6 +11,7 @@ import { limits } from "../bounds/limits.ts";
 import { peerOf } from "../peer.ts";
 import { shown, type Troubles } from "../bounds/troubles.ts";
 import type { CookieOptions, DumpOptions, InstalledItem, MeterCounts, Session, SwitchPort } from "./channel.ts";
+import { DumpMemory } from "./dump-memory.ts";
 import { groupText } from "./items.ts";
 
 export interface RawPacketIn {
@@ -186,9 +187,10 @@ export class SwitchSession implements Session {
 
   async flows({ holding, maxBytes, timeoutMs, table }: DumpOptions): Promise<Buffer[]> {
     const parts: Buffer[] = [];
+    const memory = new DumpMemory();
     const take = (part: Buffer): void => {
       if (!holding.add(part.length)) throw new OpenFlowError("OF_LIMIT", "too much is read of all switches at once");
-      parts.push(part);
+      parts.push(memory.keep(part));
     };
     await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {}, ...(table !== undefined && { table_id: table }) }, take, timeoutMs ?? DUMP_TIMEOUT_MS, { maxBytes, totalTimeoutMs: timeoutMs ?? limits.replyTimeoutMs });
     return parts;

@@ -343,12 +343,27 @@ export class Switch {
     this.generation = desired.generation;
     this.items.compare(items, desired.itemsOf(this.chassis));
     const changedSince = (this.changedSince = new Set<string>());
-    const relayout = this.options.effects?.relayout?.(flows, desired.flowsOf(this.chassis));
+    const found = await this.relayout(flows, current);
+    if (found === undefined) return undefined;
+    const { relayout } = found;
     const comparison = await this.compare(link, flows, items, relayout);
     if (comparison === undefined) return undefined;
     if ((this.held as string) === "overrun") return { desired: comparison.desired, found: comparison.dumped, missing: 0, changed: 0, foreign: 0, tables: new Map(), flows: [], drops: new Map() };
     this.held = undefined;
     return this.takeOver(comparison, changedSince, relayout);
+  }
+
+  /** What it has of an earlier layout; undefined: `current` became false. */
+  private async relayout(flows: readonly Buffer[], current: () => boolean): Promise<{ readonly relayout: Relayout | undefined } | undefined> {
+    const { effects, desired, clock } = this.options;
+    const steps = effects?.relayout?.(flows, desired.flowsOf(this.chassis));
+    if (steps === undefined) return { relayout: undefined };
+    const yieldTurn = turns(clock, current);
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return { relayout: step.value };
+      if (!(await yieldTurn())) return undefined;
+    }
   }
 
   /** Whether it is held from now on, because of `text`. */

@@ -23,8 +23,8 @@ export interface FlowEffects {
   /** NXT_CT_FLUSH messages. */
   flushes(chassis: string, flow: FlowBytes): readonly Message[];
   packets(chassis: string, flow: FlowBytes): readonly (PacketOut | SwitchPacketOut)[];
-  /** What a dump (OFPMP_FLOW replies) shows of a switch whose flows were made under an earlier layout of the tables; undefined: it has today's. */
-  relayout?(parts: readonly Buffer[], desired: Iterable<Flow>): Relayout | undefined;
+  /** What a dump (OFPMP_FLOW replies) shows of a switch whose flows were made under an earlier layout of the tables; undefined: it has today's. In steps. */
+  relayout?(parts: readonly Buffer[], desired: Iterable<Flow>): Iterator<void, Relayout | undefined>;
 }
 
 /** A switch has flows of an earlier layout: what table numbers and registers there mean is another, so all goes or is replaced at once. */
