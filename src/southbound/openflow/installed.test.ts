@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { SimulatedClock } from "../../lib/clock.ts";
 import { ByteBudget } from "../bounds/byte-budget.ts";
 import type { InstalledItem, Session } from "./channel.ts";
+import { DumpMemory } from "./dump-memory.ts";
 import { withDump, withInstalled } from "./installed.ts";
 
 /** A switch with that many bytes of flows, which never says what else it has until it is closed. */
@@ -50,4 +51,14 @@ test("a dump that is being looked at is taken away where others need the room", 
   expect(budget.open(() => undefined).add(30)).toBe(true);
   await failed;
   expect(seen).toEqual([]);
+});
+
+test("parts of a long dump are kept in few blocks, and as they came", () => {
+  const memory = new DumpMemory();
+  const parts = Array.from({ length: 400 }, (_, n) => Buffer.alloc(50_000 + n, n));
+  const kept = parts.map((part) => memory.keep(part));
+  expect(kept.every((part, n) => part.equals(parts[n]!))).toBe(true);
+  // 20 MB, of which the first parts are kept each for itself.
+  expect(new Set(kept.slice(20).map(({ buffer }) => buffer)).size).toBeLessThanOrEqual(4);
+  expect(kept[0]).toBe(parts[0]);
 });
