@@ -5,7 +5,7 @@ import { SimulatedClock } from "../lib/clock.ts";
 import { Confirmations } from "./confirmations.ts";
 
 /** `takes`: ms of one. */
-function telling(takes: number): { readonly clock: SimulatedClock; readonly told: { at: number; generation: number }[]; readonly confirm: () => void; readonly generation: () => number } {
+function telling(takes: number, master = "a"): { readonly clock: SimulatedClock; readonly told: { at: number; generation: number }[]; readonly confirm: () => void; readonly generation: () => number } {
   const clock = new SimulatedClock();
   const told: { at: number; generation: number }[] = [];
   let generation = 0;
@@ -19,7 +19,7 @@ function telling(takes: number): { readonly clock: SimulatedClock; readonly told
         });
       },
     },
-    mastership: { masterOf: () => "a", share: () => "all" }, onChange: () => () => undefined, chassis: () => ["hv1"], confirmed: () => generation, reached: () => generation,
+    mastership: { masterOf: () => master, share: () => "all" }, onChange: () => () => undefined, chassis: () => ["hv1"], confirmed: () => generation, reached: () => generation,
     clock, log: pino({ level: "silent" }), told: new Set(),
   });
   const confirm = (): void => {
@@ -59,4 +59,13 @@ test("of an etcd that is slow no more is asked than ten times a second", async (
   expect(told.at(-1)!.generation).toBe(generation());
   expect(told.length).toBeLessThanOrEqual(5000 / 100 + 8);
   expect(told.length).toBeGreaterThan(20);
+});
+
+test("who is the master of no switch has nothing to tell but that, however much is committed", async () => {
+  const { clock, told, confirm } = telling(4, "b");
+  for (let n = 0; n < 100; n++) {
+    confirm();
+    await clock.run(20);
+  }
+  expect(told).toHaveLength(1);
 });

@@ -115,12 +115,16 @@ export class Confirmations {
     const { members, mastership, chassis, confirmed, reached } = this.options;
     const generation = reached();
     const behind: [string, number][] = [];
+    let masters = false;
     for (const id of chassis()) {
       if (mastership.masterOf(id) !== members.name) continue;
+      masters = true;
       const up = confirmed(id);
       if (up < generation) behind.push([id, up]);
     }
     const share = mastership.share(members.name);
+    // Of no switch nobody asks, and there is nothing new to tell with every commit.
+    if (!masters) return { share, generation: 0, behind: {} };
     return behind.length <= NAMED ? { share, generation, behind: Object.fromEntries(behind) } : { share, generation: behind.reduce((least, [, up]) => Math.min(least, up), generation), behind: {} };
   }
 
