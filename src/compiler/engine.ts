@@ -50,6 +50,8 @@ export interface EngineOptions {
   readonly log: { error: (fields: object, message: string) => void };
   /** For tests: flows overwrite scratch registers at every call, so that whoever counts on one across it is found out. */
   readonly poisonScratch?: boolean;
+  /** Bytes of flows that there will be, about, where that is known: one slab has them all, if it can. */
+  readonly flowBytes?: number;
 }
 
 /** Changes of rows that are tried: the engine says what they would come to, and is as before. */
@@ -83,6 +85,7 @@ const isRow = (row: unknown): boolean => typeof row === "object" && row !== null
 const ROWS = 64;
 
 const COMPILE_SLAB = 4 << 20;
+const LEAST_SLAB = 256 << 10;
 const INCREMENTAL_SLAB = 16 << 10;
 
 export class Engine implements Desired {
@@ -194,7 +197,7 @@ export class Engine implements Desired {
 
   /** The same in steps; no row may change before it is through. */
   *compiling(generation: number): Stepwise<void> {
-    this.encoder.slabSize = COMPILE_SLAB;
+    this.encoder.slabSize = Math.min(COMPILE_SLAB, Math.max(LEAST_SLAB, this.options.flowBytes ?? Infinity));
     for (const unit of this.statics) this.runStatic(unit);
     for (const c of this.stored.all(chassisTable)) this.scopes.addChassis(c.id);
     let n = 0;
@@ -223,7 +226,8 @@ export class Engine implements Desired {
   /** Another one, of the same apps and settings, on other rows; nothing is compiled yet, and nothing of it is logged. */
   aside(rows: Layer): Engine {
     rows.book = this.stored.book;
-    return new Engine({ ...this.options, rows, log: { error: () => undefined } });
+    // Memory outside of the heap has all of that collected before its time: what is soon let go takes no more than it fills.
+    return new Engine({ ...this.options, rows, log: { error: () => undefined }, flowBytes: Math.ceil(this.encoder.memory.live * 1.25) });
   }
 
   onDelta(listener: (delta: Delta) => void): () => void {
