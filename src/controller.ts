@@ -108,6 +108,7 @@ export class Controller {
     const layout = new Layout(apps);
     const shadowed = config.shadow === true;
     const metrics = new Metrics();
+    if (!shadowed) await this.refuseUnlike(apps.map((app) => app.name));
     const store: KvStore = shadowed ? await this.openCopy() : await this.openStored(config.dataDir, storeMetrics(metrics, () => store.stats()));
     await refuseNewer(store);
     // Before this start adds to it: what switches were told beyond this is lost.
@@ -142,7 +143,7 @@ export class Controller {
       reach: { guard, follower: (state) => new Reacher({ apps, tables, layout, guard, ask: askOf(apps), clock, engine: state.engine, view: state.view }) },
     });
     this.stops.push(() => planner.stop());
-    const cluster = (this.cluster = await this.joinCluster(clock, random, model));
+    const cluster = (this.cluster = await this.joinCluster(clock, random, model, apps.map((app) => app.name)));
     const packets = new Packets({ apps, layout, view, facts, guard, log });
     const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, cluster, looked: (chassis, hold) => this.shadow?.looked(chassis, hold) });
     await southbound.start();
@@ -278,14 +279,24 @@ export class Controller {
     });
   }
 
+  /** @throws UsageError when others of the cluster are not of this one's kind */
+  private async refuseUnlike(apps: readonly string[]): Promise<void> {
+    const { store: url, etcd, name } = this.options.config;
+    if (!isEtcd(url)) return;
+    const { Cluster } = await import("./cluster/index.ts");
+    await Cluster.refuseUnlike({ url, etcd, name, version: version(), apps }).catch((error: unknown) => {
+      if (error instanceof UsageError) throw error; // without etcd the store is not opened either, which says so
+    });
+  }
+
   /** undefined: the store is this controller's alone. */
-  private async joinCluster(clock: Clock, random: Random, model: Model): Promise<Cluster | undefined> {
+  private async joinCluster(clock: Clock, random: Random, model: Model, apps: readonly string[]): Promise<Cluster | undefined> {
     const { config: { store: url, etcd, name }, log } = this.options;
     // A shadow is no member: it has no share, no lease, and nobody waits for it.
     if (!isEtcd(url) || this.options.config.shadow === true) return undefined;
     // Loaded where it is used: gRPC is large.
     const { Cluster } = await import("./cluster/index.ts");
-    const cluster = await Cluster.join({ url, etcd, name, version: version(), log, clock, random });
+    const cluster = await Cluster.join({ url, etcd, name, version: version(), apps, log, clock, random });
     this.stops.push(() => cluster.leave());
     const hosts = (): readonly string[] => Array.from(model.view.all(chassisTable), ({ id }) => id);
     let generation = Math.max(0, ...hosts().map((id) => model.lastChange(chassisTable.name, id)?.generation ?? 0));

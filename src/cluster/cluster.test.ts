@@ -24,7 +24,7 @@ test.skipIf(!haveEtcd)("when a host comes and no other gets another master, what
   const hosts = Array.from({ length: 40 }, (_, n) => `hv${n}`);
   let generation = 1;
   const make = async (name: string): Promise<{ readonly cluster: Cluster; readonly came: () => void }> => {
-    const cluster = await Cluster.join({ url: `etcd://${server.endpoints[0]!.replace(/^https?:\/\//, "")}/cloud`, etcd: {}, name, version: "1", log, clock: machineClock, random: machineRandom });
+    const cluster = await Cluster.join({ url: `etcd://${server.endpoints[0]!.replace(/^https?:\/\//, "")}/cloud`, etcd: {}, name, version: "1", apps: ["l2"], log, clock: machineClock, random: machineRandom });
     onTestFinished(() => cluster.leave());
     await cluster.say({ state: "serving" });
     const came = cluster.knowing({ hosts: () => [...hosts], generation: () => generation, newest: () => generation });

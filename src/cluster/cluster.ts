@@ -9,7 +9,8 @@ import { Remote } from "../store/etcd/remote.ts";
 import { Confirmations, type ConfirmationsOptions } from "./confirmations.ts";
 import { ClusterKeys } from "./keys.ts";
 import { Mastership } from "./mastership.ts";
-import { Members, type MemberSays } from "./members.ts";
+import { Members } from "./members.ts";
+import { refuseUnlikeOf, type MemberSays } from "./says.ts";
 
 export interface ClusterOptions {
   /** "etcd://HOST:PORT,...[/PREFIX]", where the store is. */
@@ -18,6 +19,8 @@ export interface ClusterOptions {
   /** Of this controller. */
   readonly name: string;
   readonly version: string;
+  /** Names of its apps, in order. */
+  readonly apps: readonly string[];
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: Random;
@@ -83,11 +86,21 @@ export class Cluster {
     });
   }
 
-  /** Comes in, as one that is nobody's master yet. @throws UsageError when one of its name is there, EtcdError */
-  static async join(options: ClusterOptions): Promise<Cluster> {
-    const { url, etcd, name, version, log, clock, random } = options;
+  /** Looks whether those that are there are of its kind, before anything is read or written of what they share. @throws UsageError naming what differs, EtcdError */
+  static async refuseUnlike({ url, etcd, name, version, apps }: Pick<ClusterOptions, "url" | "etcd" | "name" | "version" | "apps">): Promise<void> {
     const { client, prefix } = etcdClient(url, etcd);
-    const says = { id: random.uuid(), version, since: new Date(clock.now()).toISOString() };
+    try {
+      await refuseUnlikeOf(client, new ClusterKeys(prefix), { name, version, apps });
+    } finally {
+      client.close();
+    }
+  }
+
+  /** Comes in, as one that is nobody's master yet. @throws UsageError when one of its name is there, or one of another kind, EtcdError */
+  static async join(options: ClusterOptions): Promise<Cluster> {
+    const { url, etcd, name, version, apps, log, clock, random } = options;
+    const { client, prefix } = etcdClient(url, etcd);
+    const says = { id: random.uuid(), version, apps, since: new Date(clock.now()).toISOString() };
     return new Cluster(options, await Members.join({ client, keys: new ClusterKeys(prefix), name, says, log, clock }), new Remote(client, new Keys(prefix)));
   }
 
@@ -259,6 +272,14 @@ export class Cluster {
         kind: "member_gone", severity: "error", since, resources: [], switches: [],
         text: `the controller ${name} is gone without having been stopped: others have its switches${said.api === "" ? "" : `; its API was at ${said.api}`}`,
         cure: { text: `start ${name} again; if it is gone for good, its rows stay on hosts until somebody removes them there (docs/cluster.md), and this is said until this controller is restarted` },
+      });
+    }
+    const versions = new Map(members.all.map(({ name, version }) => [version, name]));
+    if (versions.size > 1) {
+      found.push({
+        kind: "member_version", severity: "warning", since: members.all.reduce((latest, { since }) => (since > latest ? since : latest), ""), resources: [], switches: [],
+        text: `controllers of this cluster run ${versions.size} versions: ${members.all.map(({ name, version }) => `${name} ${version}`).join(", ")}; a switch that goes from one to the other may have its flows changed`,
+        cure: { text: "upgrade those that are left, one after the other" },
       });
     }
     for (const { name, ovsdb } of members.all) {

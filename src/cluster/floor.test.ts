@@ -33,7 +33,7 @@ describe.skipIf(!haveEtcd)("terms", () => {
     const store = await openStore(url, { dataDir: "unused" });
     onTestFinished(() => store.close());
     const join = async (name: string): Promise<Cluster> => {
-      const cluster = await Cluster.join({ url, etcd: {}, name, version: "1", log, clock, random: machineRandom });
+      const cluster = await Cluster.join({ url, etcd: {}, name, version: "1", apps: ["l2"], log, clock, random: machineRandom });
       onTestFinished(() => cluster.leave());
       await cluster.say({ state: "serving" });
       return cluster;

@@ -6,9 +6,7 @@ import type { Cancel, Clock } from "../lib/clock.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { Floor } from "./floor.ts";
 import type { ClusterKeys } from "./keys.ts";
-import { saysOf, type MemberSays } from "./says.ts";
-
-export type { MemberSays } from "./says.ts";
+import { refuseUnlike, saysOf, type MemberSays } from "./says.ts";
 
 export interface Member extends MemberSays {
   readonly name: string;
@@ -79,7 +77,7 @@ export class Members {
     this.says = { ...options.says, state: "starting", ovsdb: "", api: "", ops: "" };
   }
 
-  /** @throws UsageError when there is one of that name, EtcdError when there is no etcd; the client is closed then */
+  /** @throws UsageError when there is one of that name, or of another kind, EtcdError when there is no etcd; the client is closed then */
   static async join(options: MembersOptions): Promise<Members> {
     const members = new Members(options);
     try {
@@ -88,8 +86,7 @@ export class Members {
       members.renewSoon();
       return members;
     } catch (error) {
-      members.stopped = true;
-      options.client.close();
+      await members.leave();
       throw error;
     }
   }
@@ -202,7 +199,7 @@ export class Members {
     const { client, keys, clock, log, name, leaseS = LEASE_S } = this.options;
     let waited = false;
     for (let first = true; ; first = false) {
-      if (!first) await this.pause();
+      if (!first) await new Promise<void>((done) => void clock.setTimeout(done, AGAIN_MS));
       const [mine] = (await client.range({ key: this.key })).kvs;
       const there = mine && saysOf(mine);
       if (mine !== undefined && there?.id !== this.says.id) {
@@ -230,16 +227,16 @@ export class Members {
       this.trouble = undefined;
       const revision = header?.revision ?? 0;
       this.take(responses[1]?.response_range?.kvs ?? [], revision);
-      if (this.watch === undefined) this.follow(revision + 1);
+      if (this.watch === undefined) {
+        // Two may have begun at once.
+        refuseUnlike({ ...this.says, name }, this.known);
+        this.follow(revision + 1);
+      }
       if (this.unwritten.get(this.key) === says) this.unwritten.delete(this.key);
       for (const [topic, text] of this.published) this.unwritten.set(keys.of(topic, name), text);
       this.writeAgain();
       return;
     }
-  }
-
-  private pause(): Promise<void> {
-    return new Promise((done) => void this.options.clock.setTimeout(done, AGAIN_MS));
   }
 
   private renewSoon(spentMs = 0): void {

@@ -71,6 +71,7 @@ export const coreProblemKinds = {
   keystone: { cause: "Keystone does not answer, or refuses the controller", cure: "look whether it runs, and whether --keystone-url, user and password are right" },
   member_gone: { cause: "a controller of the cluster ended without having been stopped: a crash, a machine that is off, a network that is cut", cure: "start it again; of one that is gone for good, see cluster.md" },
   member_unreachable: { cause: "a controller of the cluster does not say by which address hosts reach it", cure: "start it with `--advertise ADDRESS`" },
+  member_version: { cause: "controllers of the cluster run different versions: an upgrade that is under way, or was not ended", cure: "upgrade those that are left, one after the other" },
   more: { cause: "there are more problems of one kind than are listed", cure: "mend those that are listed, the others follow" },
   no_lease: { cause: "this controller cannot renew its lease in etcd: it writes nothing, and others take its switches if they can", cure: "see that etcd runs, has a leader, and is reached; it comes in again by itself" },
   number: { cause: "a number (VNI, zone, key) that something asks for is another's, or its pool is empty", cure: "choose another number, or make the pool larger" },

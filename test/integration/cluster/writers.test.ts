@@ -4,6 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { EtcdClient } from "etcd-v3-client";
 import { EtcdServer, haveEtcd } from "etcd-v3-client/testing";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { repositoryRoot } from "../../../lab/controller.ts";
+import { exec } from "../../../lab/exec.ts";
 import { ControllerProcess, nightly, type HttpAnswer } from "../../support/process.ts";
 
 const CONTROLLERS = 3;
@@ -124,6 +126,17 @@ describe.skipIf(!haveEtcd)("three controllers on one store", () => {
     for (const one of past) expect(one).toEqual(past[0]);
     const receipts = await Promise.all(controllers.map(async (c) => (await c.ops(`/receipts/${String(made.headers["x-axion-generation"])}`)).body as { call: string }));
     expect(receipts.map(({ call }) => call)).toEqual(controllers.map(() => "POST /v2.0/subnets"));
+  });
+
+  test("one with other apps is refused before it reads or writes anything, and says which", { timeout: 60_000 }, async () => {
+    await everywhere("networks"); // nobody writes any more
+    const client = new EtcdClient({ endpoints: etcd.endpoints });
+    onTestFinished(() => client.close());
+    const stored = async (): Promise<string[]> => (await client.range({ key: "cloud/", range_end: "cloud0" })).kvs.map(({ key, mod_revision }) => `${key.toString()} ${mod_revision}`).filter((text) => !text.includes("/up/"));
+    const before = await stored();
+    const { exitCode, stdout, stderr } = await exec([process.execPath, `${repositoryRoot()}/dist/src/main.js`, "--store", `etcd://${etcd.endpoints.join(",")}/cloud`, "--name", "other", "--disable-app", "dhcp"], { allowFailure: true, timeoutMs: 50_000 });
+    expect([exitCode, `${stdout}${stderr}`]).toEqual([2, expect.stringMatching(/the controller c\d of this cluster runs other apps: it runs dhcp, this one does not\./)]);
+    expect(await stored()).toEqual(before);
   });
 
   test("a shadow on the same store is no member, has no lease, answers what is read, and writes nothing", { timeout: 60_000 }, async () => {
