@@ -67,7 +67,7 @@ class Clients {
   }
 
   private async run(client: number): Promise<void> {
-    const own: { readonly id: string; readonly path: string }[] = [];
+    const own: { readonly id: string; readonly path: string; readonly generation: string }[] = [];
     for (let n = 0; this.going; n++) {
       if (this.paused > 0) {
         await sleep(5);
@@ -78,9 +78,10 @@ class Clients {
         const those = this.house.controllers.filter((one) => one !== this.avoid);
         const at = those[Math.floor(this.random.next() * those.length)]!;
         if (own.length >= OWN || (own.length > 0 && this.random.next() < 0.4)) {
-          const { id, path } = own.shift()!;
+          const { id, path, generation } = own.shift()!;
           this.ledger.there.delete(id);
-          const status = (await this.call(at, "DELETE", `${path}/${id}`))?.status;
+          // Made by another controller a moment ago, perhaps: one that has not heard of it would not know it.
+          const status = (await this.call(at, "DELETE", `${path}/${id}`, undefined, { "x-axion-min-generation": generation }))?.status;
           // One that was in doubt is asked for no more: it may be there or not.
           if (status === 204) this.ledger.gone.add(id);
         } else {
@@ -94,7 +95,7 @@ class Clients {
           if (answer?.status === 201) {
             const [{ id }] = Object.values(answer.body as Record<string, Named>) as [Named];
             this.ledger.there.set(id, name);
-            own.push({ id, path });
+            own.push({ id, path, generation: String(answer.headers["x-axion-generation"]) });
           }
         }
       } finally {
@@ -105,8 +106,8 @@ class Clients {
   }
 
   /** undefined: it was not answered. */
-  private async call(at: Controller, method: string, path: string, body?: unknown): Promise<Response<unknown> | undefined> {
-    const answer = await request(at.apiSocket, method, path, body, ADMIN, 5000).catch(() => undefined);
+  private async call(at: Controller, method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response<unknown> | undefined> {
+    const answer = await request(at.apiSocket, method, path, body, { ...ADMIN, ...headers }, 8000).catch(() => undefined);
     this.ledger.count(answer === undefined ? "none" : String(answer.status));
     if (answer !== undefined) expect(answer.status === 503 ? [answer.headers["retry-after"]] : answer.status, JSON.stringify(answer.body)).toEqual(answer.status === 503 ? ["1"] : method === "DELETE" ? 204 : 201);
     return answer;
