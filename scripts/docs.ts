@@ -149,7 +149,7 @@ const meanings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     UNAVAILABLE: "etcd cannot be reached, or has no majority: writes answer 503 until it can, reads go on",
     UNSUPPORTED: "a backend or a format that this version does not have",
   },
-  "src/model/model.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused", TOO_BUSY: "too many transactions wait to be written; nothing was run, and the same call may succeed `retryAfterS` seconds later" },
+  "src/model/refusals.ts": { TRANSACTION_TOO_LARGE: "one change would write more than the store takes at once; it alone is refused", TOO_BUSY: "too many transactions wait to be written; nothing was run, and the same call may succeed `retryAfterS` seconds later" },
   "protocol/etcd/src/errors.ts": {
     UNAVAILABLE: "no endpoint can be reached, or those that can have no leader",
     TIMEOUT: "no answer in time",
