@@ -95,7 +95,7 @@ async function outcome(conn: OpenFlowConnection, request: Message | readonly Mes
     return JSON.parse(JSON.stringify(reply, (name, value: unknown) => (UNCOMPARED.has(name) ? undefined : typeof value === "bigint" ? String(value) : value)));
   } catch (error) {
     if (!(error instanceof OpenFlowError) || error.code !== "OF_PEER_ERROR") throw error;
-    return `${error.errorName!}${error.index === undefined ? "" : ` of message ${error.index}`}, ${error.data!.length} bytes quoted`;
+    return `${error.errorName!}${error.index === undefined ? "" : ` of message ${error.index}`}${error.data === undefined ? "" : `, ${error.data.length} bytes quoted`}`;
   }
 }
 
