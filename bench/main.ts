@@ -23,7 +23,7 @@ const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switch
   plan         a change planned, and made; another caller's writes without plans and while they are made without pause
   dump         GET /flows over HTTP, of hosts that have --flows (default 1,000,000) together: flows a second beside the dump by records, memory, latency of
                another caller meanwhile; 100 tenants on 30 hosts unless it is told otherwise
-  past         GET /flows?at= of 2 tenants with 30 ports a network on 4 hosts after 10,000 random changes, at --repeats (default 30) random instants: CPU of
+  past         GET /flows?at= of 2 tenants with 30 ports a network on 4 hosts after 10,000 random changes, at --repeats (default 30) random instants: time and CPU of
                an answer, the longest turn
   switches     N real Open vSwitch switches (default 200) connect at once: time until all are in sync, memory, a restart
   api          the controller as a process with --ports (default 10,000) ports, asked by a tenant with a token: latency, requests a second, server CPU

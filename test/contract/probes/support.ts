@@ -60,12 +60,18 @@ export class Probes {
 
   /** The compiled controller with the probes, on real switches. */
   cloud(options: CloudOptions = {}): Promise<Cloud> {
+    return Cloud.create({ name: `probe-${this.names[0]}`, main: this.program(), flags: ["--audit-interval", "1"], ...options });
+  }
+
+  /** The compiled controller with the probes, as one of another version where that is given: its program. */
+  program(version?: string): string {
     mkdirSync(this.tree, { recursive: true });
-    cpSync(path.join(root, "package.json"), path.join(this.tree, "package.json"));
+    const described = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as object;
+    writeFileSync(path.join(this.tree, "package.json"), JSON.stringify({ ...described, ...(version !== undefined && { version }) }));
     for (const part of ["src", "apps"]) cpSync(path.join(root, "dist", part), path.join(this.tree, "dist", part), { recursive: true });
     symlinkSync(path.join(root, "node_modules"), path.join(this.tree, "node_modules"));
     for (const name of this.names) copyProbe(path.join(COMPILED, name), path.join(this.tree, "dist/apps", name));
-    return Cloud.create({ name: `probe-${this.names[0]}`, main: path.join(this.tree, "dist/src/main.js"), flags: ["--audit-interval", "1"], ...options });
+    return path.join(this.tree, "dist/src/main.js");
   }
 
   private get tree(): string {

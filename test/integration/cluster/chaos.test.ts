@@ -5,11 +5,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { haveEtcd } from "etcd-v3-client/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { request, type Controller, type Response } from "../../../lab/controller.ts";
-import type { Pings } from "../../../lab/cluster/pings.ts";
 import { until } from "../../../lab/exec.ts";
 import { SeededRandom } from "../../../src/lib/random.ts";
 import { metricOf, nightly } from "../../support/process.ts";
-import { ADMIN, fakeTime, House } from "./house.ts";
+import { ADMIN, fakeTime, House, lostNone } from "./house.ts";
 
 const SEED = Number(process.env.AXION_SEED ?? (nightly ? Date.now() % 1_000_000 : 1));
 const CLIENTS = 3;
@@ -254,17 +253,6 @@ async function stale(random: SeededRandom, writing: Clients): Promise<string> {
     writing.resume();
   }
   return `SIGSTOP of ${victim.name}, and SIGCONT when others had its hosts`;
-}
-
-async function lostNone(pings: Pings, happened: readonly { readonly at: number; readonly what: string }[]): Promise<string> {
-  const { sent, lost, longestMs } = await pings.stop();
-  const told = lost.slice(0, 20).map(({ pair, atMs }) => {
-    const { from, to } = pings.pairs[pair]!;
-    return `${from.name} to ${to} at ${(atMs / 1000).toFixed(1)} s, after ${happened.filter(({ at }) => at - pings.beganAt <= atMs).at(-1)?.what ?? "nothing"}`;
-  });
-  expect(told, `${lost.length} of ${sent} pings lost`).toEqual([]);
-  expect(sent).toBeGreaterThan(pings.pairs.length);
-  return `${sent} pings, none lost, the longest took ${longestMs} ms`;
 }
 
 describe.skipIf(!haveEtcd)("three controllers, three members of etcd, their hosts", () => {

@@ -10,6 +10,7 @@ import { until } from "../../../lab/exec.ts";
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { Lab, type LabNode } from "../../../lab/lab.ts";
 import type { Vm } from "../../../lab/vm.ts";
+import { expect } from "vitest";
 import { UNLIMITED } from "../../support/process.ts";
 
 export const ADMIN = { "x-project-id": "p1", "x-roles": "admin" };
@@ -27,6 +28,8 @@ export interface HouseOptions {
   readonly name: string;
   readonly hosts: number;
   readonly vmsPerHost: number;
+  /** The program of a controller. Default: of this checkout. */
+  readonly main?: (name: string) => string;
   /** Of the first member of etcd. */
   readonly diskMiB?: number;
 }
@@ -78,7 +81,7 @@ export class House {
     }
   }
 
-  private static async buildIn(lab: Lab, { hosts: count, vmsPerHost, diskMiB }: HouseOptions): Promise<House> {
+  private static async buildIn(lab: Lab, { hosts: count, vmsPerHost, diskMiB, main }: HouseOptions): Promise<House> {
     const stores = [await lab.addNode("e0"), await lab.addNode("e1"), await lab.addNode("e2")];
     const nodes = [await lab.addNode("c0"), await lab.addNode("c1"), await lab.addNode("c2")];
     const etcd = await LabEtcd.start(lab, stores, diskMiB === undefined ? {} : { diskMiB });
@@ -86,7 +89,7 @@ export class House {
       const name = `c${i}`;
       await setClock(lab, name, 0);
       const env = fakeTime === undefined ? {} : { LD_PRELOAD: fakeTime, FAKETIME_TIMESTAMP_FILE: clockOf(lab, name), FAKETIME_NO_CACHE: "1", FAKETIME_DONT_FAKE_MONOTONIC: "1" };
-      return new Controller(lab, { name, node, env: { ...UNLIMITED, ...env }, readyTimeoutMs: 120_000, flags: ["--store", etcd.store, "--name", name, "--advertise", node.ip, "--audit-interval", "1"] });
+      return new Controller(lab, { name, node, ...(main && { main: main(name) }), env: { ...UNLIMITED, ...env }, readyTimeoutMs: 120_000, flags: ["--store", etcd.store, "--name", name, "--advertise", node.ip, "--audit-interval", "1"] });
     }));
     const [hosts] = await Promise.all([
       Promise.all(Array.from({ length: count }, (_, n) => lab.addHypervisor({ name: `hv${n + 1}` }))),
@@ -169,3 +172,15 @@ export class House {
 
 const clockOf = (lab: Lab, name: string): string => `${lab.dir}/${name}.clock`;
 const setClock = (lab: Lab, name: string, seconds: number): Promise<void> => writeFile(clockOf(lab, name), `${seconds < 0 ? "" : "+"}${seconds}`);
+
+/** Ends the pings. What was lost fails, with what had happened before. */
+export async function lostNone(pings: Pings, happened: readonly { readonly at: number; readonly what: string }[]): Promise<string> {
+  const { sent, lost, longestMs } = await pings.stop();
+  const told = lost.slice(0, 20).map(({ pair, atMs }) => {
+    const { from, to } = pings.pairs[pair]!;
+    return `${from.name} to ${to} at ${(atMs / 1000).toFixed(1)} s, after ${happened.filter(({ at }) => at - pings.beganAt <= atMs).at(-1)?.what ?? "nothing"}`;
+  });
+  expect(told, `${lost.length} of ${sent} pings lost`).toEqual([]);
+  expect(sent).toBeGreaterThan(pings.pairs.length);
+  return `${sent} pings, none lost, the longest took ${longestMs} ms`;
+}
