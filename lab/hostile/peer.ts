@@ -173,8 +173,9 @@ export function speakOvsdb(socket: Socket, reply: Reply = () => undefined, ready
     }
   });
   const take = (message: string): void => {
-    const { method, id, params } = JSON.parse(message) as { method?: string; id: number; params: readonly unknown[] };
-    if (method === undefined || socket.destroyed) return;
+    const { method, id, params } = JSON.parse(message) as { method?: string; id: number | null; params: readonly unknown[] };
+    // A notification, such as that the controller lives, wants no answer.
+    if (method === undefined || id === null || socket.destroyed) return;
     const own = reply(method, id, params);
     if (own !== undefined) socket.write(own);
     else if (method === "echo") socket.write(result(id, JSON.stringify(params)));
