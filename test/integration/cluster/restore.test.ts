@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { repositoryRoot } from "../../../lab/controller.ts";
 import { exec, until } from "../../../lab/exec.ts";
 import { startManySwitches, type ManySwitches } from "../../../lab/many.ts";
-import { ControllerProcess } from "../../support/process.ts";
+import { ControllerProcess, nightly } from "../../support/process.ts";
 
 interface SwitchShown {
   readonly id: string;
@@ -84,7 +84,8 @@ describe.skipIf(!haveEtcd)("a store that is put back", () => {
     await Promise.all([server, anew].map((one) => one?.stop()));
   });
 
-  test("beside a controller that is the master of its switches: these are not taken, and that is told; when it is gone they are", { timeout: 300_000 }, async () => {
+  // Two clusters at one host take the lock of its database from each other by turns, so that it may take minutes until each has its row there.
+  test.skipIf(!nightly)("beside a controller that is the master of its switches: these are not taken, and that is told; when it is gone they are", { timeout: 300_000 }, async () => {
     const restored = await startOn(anew, "beside");
     await Promise.all([0, 1].map((i) => hosts.setManager(i, `tcp:127.0.0.1:${before.ovsdbPort}`, `tcp:127.0.0.1:${restored.ovsdbPort}`)));
     await until("what is told", async () => (await refused(restored)).length === 2, { timeoutMs: 60_000 }).catch(why(restored));
@@ -101,6 +102,7 @@ describe.skipIf(!haveEtcd)("a store that is put back", () => {
   });
 
   test("where no controller is left: at once, and a second controller goes by the same terms", { timeout: 300_000 }, async () => {
+    await before.stop();
     const restored = await startOn(anew, "alone");
     await manage(restored);
     await mastered(restored);
