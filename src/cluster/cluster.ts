@@ -9,6 +9,7 @@ import { Remote } from "../store/etcd/remote.ts";
 import { Confirmations, type ConfirmationsOptions } from "./confirmations.ts";
 import { ClusterKeys } from "./keys.ts";
 import { Mastership } from "./mastership.ts";
+import { HIGHEST } from "./floor.ts";
 import { Members } from "./members.ts";
 import { refuseUnlikeOf, type MemberSays } from "./says.ts";
 
@@ -52,9 +53,8 @@ const DRAIN_MS = 1000;
 const HEAD_MS = 1000;
 /** How far above the term of a switch all terms are raised: others may have heard a later one from whom it is from. */
 const ABOVE = 2 ** 20;
-/** What a switch says it knows that is further ahead, or beyond, is not believed: terms end somewhere, and a switch may mean harm. */
+/** What a switch says it knows that is further ahead, or beyond what a floor may be, is not believed: terms end somewhere, and a switch may mean harm. */
 const FURTHEST = 2 ** 36;
-const BEYOND = 2 ** 52;
 const RAISED_MS = 60_000;
 const POLL_MS = 20;
 
@@ -158,10 +158,9 @@ export class Cluster {
     const revision = await members.refresh();
     const latest = members.floor + revision + Math.max(head, this.mastership.term);
     const ahead = Number(known) - latest;
-    if (ahead <= 0 || ahead > FURTHEST || Number(known) > BEYOND || clock.monotonic() - this.raisedAt < RAISED_MS) return;
-    this.raisedAt = clock.monotonic();
+    if (ahead <= 0 || ahead > FURTHEST || Number(known) + ABOVE > HIGHEST || clock.monotonic() - this.raisedAt < RAISED_MS) return; // the problem `role_refused` stays
     log.warn({ chassis, term: this.term, known: String(known) }, "the switch knows a term that nobody of this cluster has had, as after a store was put back: terms are raised above it");
-    await members.raise(members.floor + ahead + ABOVE);
+    if (await members.raise(members.floor + ahead + ABOVE)) this.raisedAt = clock.monotonic();
   }
   /** Who serves, which hosts there are, or whether this one holds its lease, is not as before. `moved`: of these hosts alone another is the master; none: the term is later. */
   onChange(listener: (moved?: readonly string[]) => void): () => void {
@@ -252,7 +251,7 @@ export class Cluster {
       if (master !== undefined) switches.set(master, (switches.get(master) ?? 0) + 1);
     }
     return {
-      name: this.name, lease: members.holds, term: members.term, trouble: members.trouble ?? null,
+      name: this.name, lease: members.holds, term: this.term, trouble: members.trouble ?? null,
       members: members.all.map(({ name, state, since, version, ovsdb, api, ops }) => ({ name, state, since, version, ovsdb, api, ops, switches: switches.get(name) ?? 0 })),
     };
   }

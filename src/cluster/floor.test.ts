@@ -62,6 +62,10 @@ describe.skipIf(!haveEtcd)("terms", () => {
     await eventually("its lease", () => a.holds);
     await a.outrun("hv3", BigInt(raised) + 2n ** 35n);
     expect(a.term).toBeGreaterThan(raised + 2 ** 35);
+    // A key beside it is nobody's, and hides nothing.
+    const client = new EtcdClient({ endpoints: url.replace("etcd://", "").split("/")[0]!.split(",") });
+    onTestFinished(() => client.close());
+    await client.put({ key: `${url.split("/").at(-1)!}/up/term/zz`, value: "{}" });
     // Whoever comes later goes by the same.
     const c = await join("c");
     await eventually("of all", () => c.term > raised + 2 ** 35 && b.term > raised + 2 ** 35);
@@ -81,7 +85,7 @@ describe.skipIf(!haveEtcd)("terms", () => {
     expect([await two.raise(30, 1000), await one.raise(40, 1000)]).toEqual([true, false]);
     await learn(one);
     expect(one.value).toBe(30);
-    for (const text of ["", "null", "{", '{"floor":1e300}', '{"floor":"40"}', '{"floor":7}']) {
+    for (const text of ["", "null", "{", '{"floor":1e300}', '{"floor":9007199254740991}', '{"floor":"40"}', '{"floor":7}']) {
       await client.put({ key, value: text });
       expect([await learn(one), one.value]).toEqual([false, 30]);
     }

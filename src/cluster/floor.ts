@@ -2,6 +2,9 @@
 // members, under no lease, and only grows.
 import { compareResult, compareTarget, type EtcdClient, type KeyValue } from "etcd-v3-client";
 
+/** Terms are above it by what etcd's revision and the log's generation come to, and have to be whole numbers that a double has. */
+export const HIGHEST = 2 ** 52;
+
 export class Floor {
   private readonly client: EtcdClient;
   private readonly key: string;
@@ -39,7 +42,7 @@ export class Floor {
 function read(value: Buffer): number {
   try {
     const floor = (JSON.parse(value.toString()) as { floor?: unknown } | null)?.floor;
-    return Number.isSafeInteger(floor) ? (floor as number) : 0;
+    return Number.isSafeInteger(floor) && (floor as number) <= HIGHEST ? (floor as number) : 0;
   } catch {
     return 0; // not what a controller writes
   }

@@ -115,10 +115,11 @@ export class Members {
     return this.lowest.value;
   }
 
-  /** Raises the floor for all, and tells so. @throws EtcdError */
-  async raise(floor: number): Promise<void> {
-    await this.lowest.raise(floor, CALL_MS);
+  /** Raises the floor for all, and tells so. False: another one has raised it meanwhile. @throws EtcdError */
+  async raise(floor: number): Promise<boolean> {
+    const raised = await this.lowest.raise(floor, CALL_MS);
     await this.refresh();
+    return raised;
   }
 
   /** Called when who serves, or whether this one holds its lease, is not as before; or what members say of themselves. `later`: all is as before, but as of a later term. */
@@ -310,6 +311,7 @@ export class Members {
     for (const { type, kv } of events) {
       if (kv === undefined || kv.mod_revision <= this.seen) continue;
       const { topic, name } = this.options.keys.read(kv.key.toString());
+      if (topic === "term" && name !== "floor") continue; // nobody's
       if (topic === "term") {
         floored = this.lowest.learn(type === 1 ? undefined : kv) || floored;
         continue;
@@ -336,7 +338,7 @@ export class Members {
     let floor: KeyValue | undefined;
     for (const kv of kvs) {
       const { topic, name } = this.options.keys.read(kv.key.toString());
-      if (topic === "term") floor = kv;
+      if (topic === "term") floor = name === "floor" ? kv : floor;
       else if (topic === "member") {
         const said = saysOf(kv);
         if (said !== undefined && (name === this.name || known.size < MOST)) known.set(name, { ...said, name, joined: kv.create_revision });

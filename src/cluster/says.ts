@@ -30,7 +30,7 @@ export function saysOf({ value }: Pick<KeyValue, "value">): MemberSays | undefin
   try {
     const said = JSON.parse(value.toString()) as Partial<MemberSays> | null;
     const texts = [said?.id, said?.version, said?.since, said?.ovsdb, said?.api, said?.ops];
-    const apps: unknown = said?.apps ?? [];
+    const apps: unknown = said?.apps === undefined ? [] : said.apps;
     return texts.every((text) => typeof text === "string") && ["starting", "serving", "leaving"].includes(said?.state ?? "") && Array.isArray(apps) && apps.every((app) => typeof app === "string") ? (said as MemberSays) : undefined;
   } catch {
     return undefined;
@@ -60,6 +60,7 @@ export async function refuseUnlikeOf(client: EtcdClient, { members: { key, range
   const { kvs } = await client.range({ key, range_end: rangeEnd }, { timeoutMs: LOOK_MS });
   refuseUnlike(own, new Map(kvs.flatMap((kv) => {
     const said = saysOf(kv);
-    return said === undefined ? [] : [[kv.key.toString().slice(key.length), said] as const];
+    // Who leaves is soon no member; what is under no lease is none's, and would stay for ever.
+    return said === undefined || said.state === "leaving" || kv.lease === 0n ? [] : [[kv.key.toString().slice(key.length), said] as const];
   })));
 }

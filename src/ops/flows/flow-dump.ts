@@ -152,7 +152,7 @@ export class FlowDump {
 
   /**
    * What switches should have had at an earlier generation, which an engine has compiled: as `bytes` has it with numbers alone, whole, in steps.
-   * @throws RangeError when there are more flows than `most`
+   * @throws TooManyFlows when there are more than `most`
    */
   wholeAt(ids: readonly string[], generation: number, query: FlowQuery, format: "json" | "text", { engine, most }: { readonly engine: Engine; readonly most: number }): Stepwise<readonly Uint8Array[]> {
     const then = { until: generation, engine };

@@ -11,6 +11,7 @@ import type { Snapshot } from "../../model/snapshot.ts";
 import { PlansBusy, PlanTooLarge, type Planner, type PlanState } from "../../plan/planner.ts";
 import type { FlowQuery } from "./flows.ts";
 import { lineOfMessage, type FlowDump } from "./flow-dump.ts";
+import { TooManyFlows } from "./print/dump-text.ts";
 import { BadQuery } from "../bad-query.ts";
 
 export interface PastParts {
@@ -174,7 +175,7 @@ export class PastFlows {
     try {
       return yield* this.parts.dump.wholeAt(ids, generation, query, format, { engine, most: FLOWS });
     } catch (error) {
-      if (error instanceof RangeError) throw new BadQuery("at", `there were more than ${FLOWS} such flows; ask for one switch or table`);
+      if (error instanceof TooManyFlows) throw new BadQuery("at", `there were more than ${FLOWS} such flows; ask for one switch or table`);
       throw error;
     }
   }

@@ -12,11 +12,11 @@ export const managerColumns = { Manager: ["target", "external_ids"] } as const;
 /** As with Controller rows: a second between two tries, and five of silence. */
 const MANAGER = { max_backoff: 1000, inactivity_probe: 5000 } as const;
 
-/** Target of the controller that the switch of a host has for its master and is connected to, as the database says; it may say so for some seconds longer. undefined: it names none. */
-export async function masterOnHost(session: OvsdbSession): Promise<string | undefined> {
-  const [answer] = await session.transact("Open_vSwitch", [select("Controller", [["role", "==", "master"], ["is_connected", "==", true]], ["target"])]);
-  const target = answer?.rows?.[0]?.["target"];
-  return typeof target === "string" ? target : undefined;
+/** Target of that of these Controller rows which the switch has for its master and is connected to, as the database says; it may say so for some seconds longer. null: it is none of them. */
+export async function masterAmong(session: OvsdbSession, rows: readonly string[]): Promise<string | null> {
+  const [answer] = await session.transact("Open_vSwitch", [select("Controller", [["role", "==", "master"], ["is_connected", "==", true]], ["_uuid", "target"])]);
+  const target = answer?.rows?.find(({ _uuid: id }) => rows.includes(String(Array.isArray(id) ? id[1] : id)))?.["target"];
+  return typeof target === "string" ? target : null;
 }
 
 /** For a controller that is not the master of the host: its own Controller row, where the integration bridge is, and nowhere else. */

@@ -103,6 +103,13 @@ test("a switch that refuses is not asked the same again before its pause is over
       await c.asked(); // what was sent before has its answer by then
     }
     expect([c.refused, c.role]).toEqual([1, undefined]);
+    // Nor in a later one that the switch is known to refuse as well.
+    await eventually("what the switch knows", () => c.roles.refusing("hv1")?.term === 21n);
+    for (let term = 6; term < 21; term++) {
+      c.knows("c", term);
+      await c.asked();
+    }
+    expect([c.refused, c.role]).toEqual([1, undefined]);
     c.knows("c", 30);
     await eventually("it is the master", () => c.role === "master");
     for (const party of [a, b]) party.knows("c", 30);

@@ -127,9 +127,11 @@ export class Roles {
   }
 
   /** Whether a pause is under way after what would be asked now has failed. */
-  private pauses(chassis: string, { cancel, refused }: State): boolean {
+  private pauses(chassis: string, { cancel, refused, refusing }: State): boolean {
     const { cluster } = this.options;
-    return cancel !== undefined && refused?.role === this.wanted(chassis) && (refused?.term === undefined || refused.term === cluster.term);
+    if (cancel === undefined || refused?.role !== this.wanted(chassis)) return false;
+    // A later term is no news as long as the switch knows one that is later still: each that is refused finds out a later one for all.
+    return refused?.term === undefined || refused.term === cluster.term || (refusing?.term !== undefined && BigInt(cluster.term) < refusing.term);
   }
 
   private wanted(chassis: string): "master" | "slave" | undefined {
@@ -227,6 +229,17 @@ export class Roles {
     return true;
   }
 
+  /** undefined as well when it fails, or is not answered in time: a database may never answer, and the switch is asked again all the same. */
+  private soon<T>(answer: Promise<T>): Promise<T | undefined> {
+    return new Promise((done) => {
+      const cancel = this.options.clock.setTimeout(() => done(undefined), LONGEST_MS);
+      void answer.catch(() => undefined).then((value) => {
+        cancel();
+        done(value);
+      });
+    });
+  }
+
   /** Somebody asked the switch in a later term, or came between: what is known here of the members is old. */
   private async stale(chassis: string, here: () => boolean): Promise<false> {
     const { cluster, log } = this.options;
@@ -241,7 +254,7 @@ export class Roles {
     refusing.term = await state.session.latestTerm();
     // What was found out may be later now.
     if (refusing.term <= BigInt(cluster.term)) return false;
-    const other = await this.options.masterOnHost(chassis).catch(() => undefined);
+    const other = await this.soon(this.options.masterOnHost(chassis));
     refusing.master = other ?? undefined;
     if (other === null) await cluster.outrun(chassis, refusing.term).catch((error: unknown) => log.warn({ chassis, reason: (error as Error).message }, "terms cannot be raised now"));
     return false;

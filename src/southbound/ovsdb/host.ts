@@ -194,6 +194,11 @@ export class Host {
     return this.rows.bridge(this.settings?.bridge ?? "")?.external_ids[CONFIRMED];
   }
 
+  /** Controller rows of the bridge, whosever they are. */
+  get controllers(): readonly string[] {
+    return this.rows.bridge(this.settings?.bridge ?? "")?.controller ?? [];
+  }
+
   /** Whether an interface of the bridge is marked as in use. */
   get served(): boolean {
     return this.rows.interfacesOn(this.settings?.bridge).some((row) => row.external_ids[INSTALLED] === "true");

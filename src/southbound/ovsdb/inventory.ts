@@ -7,7 +7,7 @@ import type { Cancel, Clock } from "../../lib/clock.ts";
 import { ByteBudget, type Holding } from "../bounds/byte-budget.ts";
 import { limits } from "../bounds/limits.ts";
 import { holderOf } from "../identity.ts";
-import { masterOnHost } from "../cluster/controller-rows.ts";
+import { masterAmong } from "../cluster/controller-rows.ts";
 import { Host, type HostOptions, type HostOwner } from "./host.ts";
 import { cause, InterfaceProgress } from "./progress.ts";
 import { writeVifs } from "./vifs.ts";
@@ -53,8 +53,8 @@ export class Inventory implements HostOwner {
 
   /** Which controller the switch of a chassis is connected to as its master, null: none, as its database says; undefined: it is not connected. */
   async masterOnHost(chassis: string): Promise<string | null | undefined> {
-    const session = this.byChassis.get(chassis)?.session;
-    return session === undefined ? undefined : ((await masterOnHost(session)) ?? null);
+    const host = this.byChassis.get(chassis);
+    return host && masterAmong(host.session, host.controllers);
   }
 
   /** Room for the rows that a database has. */
@@ -80,9 +80,10 @@ export class Inventory implements HostOwner {
   /** Which controller writes for which host, or which others there are, is not as before. */
   kickAll(these?: readonly string[]): void {
     const hosts = these?.flatMap((id) => this.byChassis.get(id) ?? []) ?? [...this.all];
-    // Those that have this controller for their master now come first.
-    for (const host of hosts) if (!host.isAsItActs) this.waiting.add(host);
-    for (const host of hosts) this.waiting.add(host);
+    // First those of which who writes has changed, before any that wait already.
+    const next = [...hosts.filter((host) => !host.isAsItActs), ...this.waiting, ...hosts];
+    this.waiting.clear();
+    for (const host of next) this.waiting.add(host);
     if (!this.kicking) this.kickSome();
   }
 

@@ -590,7 +590,8 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
     try {
       const opening = control("open_request").then(() => undefined, (error: unknown) => {
         bundle.unopened = error as OpenFlowError;
-        bundle.unopened.unopened = true;
+        // One that did not answer may have opened it all the same.
+        if (bundle.unopened.code === "OF_PEER_ERROR") bundle.unopened.unopened = true;
       });
       opened = true;
       await this.writeBundle(id, bundle, messages, opening);
@@ -603,7 +604,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       await control("commit_request");
       if (bundle.refused !== undefined) throw bundle.refused as OpenFlowError;
     } catch (error) {
-      if (opened && bundle.unopened === undefined && this.closeReason === undefined) await control("discard_request").catch(() => undefined);
+      if (opened && bundle.unopened?.unopened !== true && this.closeReason === undefined) await control("discard_request").catch(() => undefined);
       throw bundle.unopened ?? bundle.refused ?? error;
     } finally {
       this.nextBundleXid = (this.nextBundleXid + bundle.count) & 0x7fffffff;

@@ -64,6 +64,14 @@ const BEFORE_LEARNING = 3;
 /** So many of a rule that could not be learned, and no more are tried. */
 const FAILED = 8;
 
+/** More flows than one answer may have. */
+export class TooManyFlows extends Error {
+  constructor(most: number) {
+    super(`there are more than ${most} flows`);
+    this.name = "TooManyFlows";
+  }
+}
+
 export class DumpText {
   /** Flows since the start that were written by templates, and the long way. */
   byTemplate = 0;
@@ -124,7 +132,7 @@ export class DumpText {
 
   /**
    * A whole dump in steps, of flows that stay what they are, with numbers alone: its parts are the caller's to keep. `most`: flows that it may have.
-   * @throws RangeError when there are more
+   * @throws TooManyFlows
    */
   *whole(query: FlowQuery, format: "json" | "text", of: { readonly told: Told; readonly switches: Iterable<Stepwise<SwitchFlows>>; readonly most: number }): Stepwise<readonly Uint8Array[]> {
     const dump = this.begin(query, this.forms[format === "text" ? "text" : "raw"], of.told);
@@ -143,11 +151,11 @@ export class DumpText {
             pass.work = 0;
             yield;
           }
-          if (flows + pass.byTemplate + pass.byRecord > of.most) throw new RangeError(`there are more than ${of.most} flows`);
+          if (flows + pass.byTemplate + pass.byRecord > of.most) throw new TooManyFlows(of.most);
         }
         dump.passed(pass);
         flows += pass.byTemplate + pass.byRecord;
-        if (flows > of.most) throw new RangeError(`there are more than ${of.most} flows`);
+        if (flows > of.most) throw new TooManyFlows(of.most);
       }
       out.put(form.end);
       take();
@@ -161,7 +169,6 @@ export class DumpText {
     const { parts } = this;
     // One dump at a time keeps much.
     const first = !this.keeping;
-    this.keeping = true;
     const causes = new Causes({ ownerOf: told.ownerOf, provenance: told.provenance, resource: told.resource, resourceText: form.resourceText, ruleOf: (why) => this.ruleOf(form, why) }, first ? undefined : RUNS_BESIDE);
     const texts = first ? new Texts() : undefined;
     const out = new Output(CHUNK);
@@ -169,6 +176,7 @@ export class DumpText {
     const hasMatch = query.match === undefined ? undefined : matchFilter(query.match);
     let any = false;
     out.put(form.begin);
+    this.keeping = true;
     return {
       form, causes, texts, out,
       pass: (one, names) => {
