@@ -55,7 +55,6 @@ const HEAD_MS = 1000;
 const ABOVE = 2 ** 20;
 /** What a switch says it knows that is further ahead, or beyond what a floor may be, is not believed: terms end somewhere, and a switch may mean harm. */
 const FURTHEST = 2 ** 36;
-const RAISED_MS = 60_000;
 const POLL_MS = 20;
 
 export class Cluster {
@@ -69,8 +68,6 @@ export class Cluster {
   private gathering: Cancel | undefined;
   private refreshing: Promise<void> | undefined;
   private outrunning: Promise<void> | undefined;
-  /** When terms were raised last, by the monotonic clock. */
-  private raisedAt = -Infinity;
   private readonly listeners = new Set<(moved: readonly string[]) => void>();
   /** Since when there is no lease. */
   private lapsedAt: Date | undefined;
@@ -144,7 +141,7 @@ export class Cluster {
   }
   /**
    * A switch knows this term, later than any here. One that nobody of this cluster can have claimed, as neither etcd's revision nor the log is as far, is
-   * of another past: the store was put back, or etcd made anew. Then all terms are raised above it (`Members.raise`), once a minute at the most.
+   * of another past: the store was put back, or etcd made anew. Then all terms are raised above it (`Members.raise`), unless that was done too often lately.
    * @throws EtcdError
    */
   async outrun(chassis: string, known: bigint): Promise<void> {
@@ -153,14 +150,14 @@ export class Cluster {
   }
 
   private async raise(chassis: string, known: bigint): Promise<void> {
-    const { members, options: { clock, log } } = this;
+    const { members, options: { log } } = this;
     const head = await this.head();
     const revision = await members.refresh();
     const latest = members.floor + revision + Math.max(head, this.mastership.term);
     const ahead = Number(known) - latest;
-    if (ahead <= 0 || ahead > FURTHEST || Number(known) + ABOVE > HIGHEST || clock.monotonic() - this.raisedAt < RAISED_MS) return; // the problem `role_refused` stays
-    log.warn({ chassis, term: this.term, known: String(known) }, "the switch knows a term that nobody of this cluster has had, as after a store was put back: terms are raised above it");
-    if (await members.raise(members.floor + ahead + ABOVE)) this.raisedAt = clock.monotonic();
+    if (ahead <= 0 || ahead > FURTHEST || Number(known) + ABOVE > HIGHEST) return; // the problem `role_refused` stays
+    const raised = await members.raise(members.floor + ahead + ABOVE, chassis);
+    log.warn({ chassis, term: this.term, known: String(known) }, `the switch knows a term that nobody of this cluster has had, as after a store was put back: ${raised ? "terms are raised above it" : "terms were raised too often lately to be raised again"}`);
   }
   /** Who serves, which hosts there are, or whether this one holds its lease, is not as before. `moved`: of these hosts alone another is the master; none: the term is later. */
   onChange(listener: (moved?: readonly string[]) => void): () => void {

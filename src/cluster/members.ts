@@ -115,11 +115,14 @@ export class Members {
     return this.lowest.value;
   }
 
-  /** Raises the floor for all, and tells so. False: another one has raised it meanwhile. @throws EtcdError */
-  async raise(floor: number): Promise<boolean> {
-    const raised = await this.lowest.raise(floor, CALL_MS);
+  /** Raises the floor for all on the word of a switch, and tells so. False: it has been raised too often lately. @throws EtcdError */
+  async raise(floor: number, chassis: string): Promise<boolean> {
+    const at = this.options.clock.now();
+    if (!this.lowest.mayRaise(at)) return false;
+    // Where another one has raised it meanwhile, it is known then.
+    await this.lowest.raise(floor, { at, chassis }, CALL_MS);
     await this.refresh();
-    return raised;
+    return true;
   }
 
   /** Called when who serves, or whether this one holds its lease, is not as before; or what members say of themselves. `later`: all is as before, but as of a later term. */
@@ -190,6 +193,7 @@ export class Members {
     const own = this.known.get(this.name);
     const { state, ovsdb, api, ops } = this.says;
     if (own !== undefined && (own.state !== state || own.ovsdb !== ovsdb || own.api !== api || own.ops !== ops)) this.unwritten.set(this.key, JSON.stringify(this.says));
+    if (this.lowest.missing) this.lowest.keep(CALL_MS).catch((error: unknown) => this.options.log.debug({ reason: (error as Error).message }, "what terms are above could not be written"));
     for (const [key, text] of this.unwritten) this.put(key, text).catch((error: unknown) => this.options.log.debug({ reason: (error as Error).message }, "what this controller says could not be written"));
   }
 
