@@ -27,6 +27,8 @@ const AT_ONCE_MS = 4;
 /** Facts that are written before the time is looked at. */
 const FACTS_A_PIECE = 100;
 const ASKED_AT_ONCE = 20;
+/** Looks in which each host is looked at once, whether it is connected: a second. */
+const LOOKS = 5;
 /** Fastest of so many ways to a host and back. */
 const ROUNDS = 8;
 /**
@@ -93,6 +95,7 @@ class Watch {
   private chassis = 0;
   private tunnels = 0;
   private lookedMs: number;
+  private looks = 0;
   private lateMs = 0;
 
   constructor(host: ServiceHost) {
@@ -230,7 +233,10 @@ class Watch {
   /** Of a host that is not connected nobody can tell how its tunnels are. */
   private lookAtHosts(): void {
     const changed = new Set<string>();
+    const turn = this.looks++ % LOOKS;
+    let n = 0;
     for (const [id, host] of this.hosts) {
+      if (n++ % LOOKS !== turn) continue;
       const connected = this.host.synced(id) !== undefined;
       if (connected !== host.connected) changed.add(id);
       host.connected = connected;

@@ -51,6 +51,8 @@ export class Confirmations {
   private tookMs = 0;
   private cancel: Cancel | undefined;
   private telling = false;
+  /** Something may have changed since it was looked at for what is being told. */
+  private again = false;
   private stopped = false;
 
   constructor(options: ConfirmationsOptions) {
@@ -73,6 +75,7 @@ export class Confirmations {
 
   /** A switch of this controller may have confirmed more. */
   changed(): void {
+    this.again = this.telling;
     if (this.stopped || this.cancel !== undefined || this.telling) return;
     const { clock } = this.options;
     this.cancel = clock.setTimeout(() => {
@@ -97,6 +100,7 @@ export class Confirmations {
     const text = JSON.stringify(this.now());
     if (text === this.last) return;
     this.telling = true;
+    this.again = false;
     this.due = Math.max(this.due, began) + this.pause;
     try {
       this.last = text;
@@ -108,7 +112,7 @@ export class Confirmations {
       this.telling = false;
       this.tookMs += (clock.monotonic() - began - this.tookMs) / 4;
     }
-    if (JSON.stringify(this.now()) !== text) this.changed();
+    if (this.again) this.changed();
   }
 
   private now(): Said {

@@ -47,18 +47,43 @@ interface State {
 }
 
 const AGAIN_MS = 100;
+/** After a change of members or hosts, those that change masters have so long for themselves; the others are asked a few at a time. */
+const STAYING_MS = 200;
+const STAYING_APART_MS = 10;
+const STAYING_AT_ONCE = 20;
 const LONGEST_MS = 2000;
 
 export class Roles {
   private readonly options: RolesOptions;
   private readonly byChassis = new Map<string, State>();
+  /** Whose role is what it should be, in an earlier term. */
+  private readonly staying = new Set<string>();
+  private reclaiming: Cancel | undefined;
   private readonly undo: () => void;
 
   constructor(options: RolesOptions) {
     this.options = options;
-    this.undo = options.cluster.onChange(() => {
-      for (const [chassis, state] of this.byChassis) if (!this.pauses(chassis, state)) void this.settle(chassis);
-    });
+    this.undo = options.cluster.onChange(() => this.changed());
+  }
+
+  /** At once where who is the master is not as before; those that stay this one's are claimed anew when there is time. */
+  private changed(): void {
+    for (const [chassis, state] of this.byChassis) {
+      if (state.role !== undefined && state.role === this.wanted(chassis)) this.staying.add(chassis);
+      else if (!this.pauses(chassis, state)) void this.settle(chassis);
+    }
+    if (this.staying.size > 0) this.reclaiming ??= this.options.clock.setTimeout(() => this.reclaim(), STAYING_MS);
+  }
+
+  private reclaim(): void {
+    let left = STAYING_AT_ONCE;
+    for (const chassis of this.staying) {
+      if (left-- === 0) break;
+      this.staying.delete(chassis);
+      const state = this.byChassis.get(chassis);
+      if (state !== undefined && !this.pauses(chassis, state)) void this.settle(chassis);
+    }
+    this.reclaiming = this.staying.size === 0 ? undefined : this.options.clock.setTimeout(() => this.reclaim(), STAYING_APART_MS);
   }
 
   /** undefined: the switch has not said yes to either. */
@@ -122,6 +147,7 @@ export class Roles {
 
   stop(): void {
     this.undo();
+    this.reclaiming?.();
     for (const { cancel } of this.byChassis.values()) cancel?.();
     this.byChassis.clear();
   }
