@@ -55,6 +55,10 @@ export * from "../lib/name-uuid.ts";
 export { momentOf, timestampOf } from "../lib/clock.ts";
 export * from "../lib/port-masks.ts";
 export * from "../lib/shares.ts";
+export { TcpListener, type TcpListenerOptions, type TcpOrigin, type TcpPeer } from "../lib/tcp/listener.ts";
+export type { TcpClock, TcpTimes } from "../lib/tcp/connection.ts";
+export type { TcpStream } from "../lib/tcp/stream.ts";
+export { HttpService, type HttpAnswer, type HttpOptions, type HttpRequest } from "../lib/tcp/http.ts";
 
 /**
  * What an app says of a port at a place, where packets come from it (classify) and where they go to it (locate). It costs no lookup.
