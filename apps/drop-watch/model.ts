@@ -2,7 +2,7 @@
 import { defineSoftTable, type Row } from "#app";
 
 /** As the rules say it whose flows drop (Rule.drops). */
-export const REASONS = ["port_security", "no_ipv6", "security_group_egress", "security_group_ingress"] as const;
+export const REASONS = ["port_security", "no_ipv6", "security_group_egress", "security_group_ingress", "unknown_vlan"] as const;
 
 /** Of a port, by one reason. `id`: `<port>/<reason>`. */
 export interface DropSeen extends Row {

@@ -24,6 +24,10 @@ const KINDS: Readonly<Record<string, Kind>> = {
     kind: "spoofing_dropped", severity: "warning", what: "that it sent as what it is not: from a MAC or IP address that is not its own, or frames that are neither IP nor ARP",
     cure: (view, drop) => `look what its machine sends (${interfaceOf(view, drop)}); if it is to send so, allow the address: PUT /v2.0/ports/${drop.port_id} with allowed_address_pairs`,
   },
+  unknown_vlan: {
+    kind: "unknown_vlan_dropped", severity: "warning", what: "that it sent with a VLAN tag of no sub-port of its trunk",
+    cure: (view, drop) => `look with which tag (${interfaceOf(view, drop)} vlan); if it is to be one, put a port with it into the trunk: PUT /v2.0/trunks/ID/add_subports, with the ID in trunk_details of GET /v2.0/ports/${drop.port_id}`,
+  },
   security_group_egress: {
     kind: "egress_denied", severity: "info", what: "that it sent and no egress rule of its security groups allows",
     cure: (view, drop) => `look what its machine sends (${interfaceOf(view, drop)}); axion trace ${drop.port_id} ADDRESS --protocol P --port N says which rule would let it pass`,

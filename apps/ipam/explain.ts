@@ -14,7 +14,7 @@ export const explains: Explains = {
   begin(view, question, ask) {
     const port = view.get(portTable, question.from);
     if (port === undefined) return undefined;
-    const place = placeOf(view, port);
+    const place = placeOf(view, port, ask);
     if ("reason" in place) return place;
     const target = view.get(portTable, question.to);
     const own = addressesOf(view, port.id);
@@ -28,7 +28,7 @@ export const explains: Explains = {
     const at = to === undefined ? undefined : activeAttachment(view, to.id);
     return {
       chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: 0x1000 | place.vlan }), ...firstPacket(question, { mac: port.mac_address, ip: way.source }, { mac: way.mac, ip: address }) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id,
-      goal: at !== undefined ? { chassis: at.chassis, ofport: at.ofport } : to !== undefined && !isNetworkPort(to) ? "none" : way.onward !== undefined ? "outside" : "anywhere",
+      goal: at !== undefined ? { chassis: at.chassis, ofport: at.ofport, vlan: at.vlan } : to !== undefined && !isNetworkPort(to) ? "none" : way.onward !== undefined ? "outside" : "anywhere",
       ...(way.onward !== undefined && { onward: way.onward }),
     };
   },
@@ -40,11 +40,11 @@ interface Place {
   readonly vlan: number | null;
 }
 
-function placeOf(view: ReadView, port: Port): Place | PacketCause {
+function placeOf(view: ReadView, port: Port, ask: Ask): Place | PacketCause {
   const at = activeAttachment(view, port.id);
   if (at !== undefined) return at;
   const plugged = pluggedAt(view, port.id);
-  return plugged === undefined ? absent(view, port)! : { chassis: plugged.chassis.id, ofport: plugged.vif.ofport, vlan: null };
+  return plugged === undefined ? absent(view, port, ask)! : { chassis: plugged.chassis.id, ofport: plugged.vif.ofport, vlan: null };
 }
 
 interface Way {

@@ -3,10 +3,8 @@
 // Where such a network is a VLAN the guest's tag goes inside its own, and a switch that reads two tags is needed: there a guest could send two.
 import { callTable, chassisScope, core, defineScope, ethType, load, toStage, toTable, type Emit, type FlowAction, type Outputs, type PortContext, type ReadView, type SharedRegister } from "#app";
 import { chosenSegments, isNetworkPort, isTransparent, lanScope, portTable, type Attachment, type Network } from "./model.ts";
-import { VLAN_NONE, VLAN_PRESENT } from "./model/tags.ts";
+import { TAGGED, VLAN_NONE } from "./model/tags.ts";
 import { l2 } from "./tables.ts";
-
-const TAGGED = { value: VLAN_PRESENT, mask: VLAN_PRESENT } as const;
 
 /** Hosts with a port of a network that is transparent; those where one is a VLAN. */
 const taggedScope = defineScope("tagged");

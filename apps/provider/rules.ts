@@ -5,13 +5,12 @@ import {
   chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, type Claim, type Emit, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import {
-  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, handOnHostTable, VLAN_NONE, VLAN_PRESENT, VLAN_TPIDS, type ChosenSegment, type Network, type Segment, hostMac,
+  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, handOnHostTable, TAGGED, VLAN_NONE, VLAN_PRESENT, VLAN_TPIDS, type ChosenSegment, type Network, type Segment, hostMac,
 } from "../l2/model.ts";
 import { alsoByTunnel, encapOf, endHere, leaveBy, vniOf } from "../overlay/model.ts";
 import { patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";
 import { provider } from "./tables.ts";
 
-const TAGGED = { value: VLAN_PRESENT, mask: VLAN_PRESENT } as const;
 /** As a host: out of this one to the physical network. */
 const WIRE = 0;
 

@@ -48,6 +48,13 @@ export interface PacketCause {
   };
 }
 
+/** Where a packet has to arrive. `vlan`: of a port that shares the OpenFlow port with others (see Explains.behind) its tag there; absent or null: it has none. */
+export interface PacketGoal {
+  readonly chassis: string;
+  readonly ofport: number;
+  readonly vlan?: number | null;
+}
+
 /** Where a packet begins, and as what. */
 export interface PacketStart {
   readonly chassis: string;
@@ -60,8 +67,8 @@ export interface PacketStart {
   /** Address that it is for, and the port that has it, if one is known. */
   readonly address: string;
   readonly to: string | undefined;
-  /** Where it has to arrive: an OpenFlow port. none: nowhere can it. anywhere: wherever it leaves, or is answered. outside: a physical network. */
-  readonly goal: { readonly chassis: string; readonly ofport: number } | "none" | "anywhere" | "outside";
+  /** Where it has to arrive: an OpenFlow port, and a port behind it that is told by a tag. none: nowhere can it. anywhere: wherever it leaves, or is answered. outside: a physical network. */
+  readonly goal: PacketGoal | "none" | "anywhere" | "outside";
   /** Address of a router on the physical network, none of ours, that it is sent to first. Whoever has a port that it is for says where that one's packets come in again. */
   readonly onward?: string;
 }
@@ -124,6 +131,8 @@ export interface Explains {
   takers?(this: void, view: LiveView, networkKey: number, mac: string): readonly string[];
   /** Where a port's packets come in that a router of its physical network sends it. */
   entrance?(this: void, view: LiveView, port: string): PacketEntrance | undefined;
+  /** The port that gets what leaves a chassis by an OpenFlow port with this tag; undefined: whoever is plugged there. */
+  behind?(this: void, view: LiveView, chassis: string, ofport: number, vlan: number): string | undefined;
   /** Whether a packet that went to the controller goes on once a machine has answered that the model does not list. */
   waits?(this: void, view: LiveView, stop: PacketStop): boolean;
   /** Ids of ports whose packets a resource of this type is about. */

@@ -165,8 +165,8 @@ type CheckedShapes<P extends PipelineDecl, K extends TableName<P>, D extends Sha
 export interface Pipeline<R extends Registers = Registers, T extends Tables = Tables> extends PipelineDecl {
   readonly registers: R;
   readonly tables: T;
-  /** A rule that emits into this pipeline's tables. */
-  rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; readonly drops?: { readonly [K in keyof T & string]?: string }; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
+  /** A rule that emits into this pipeline's tables. What it drops may be in the core's table as well. */
+  rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; readonly drops?: { readonly [K in (keyof T & string) | "classify"]?: string }; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
   /**
    * To emit into any of its tables from functions that the app exports, on behalf of whoever calls them. So other apps must not have the
    * pipeline: it is declared in tables.ts, which they cannot import, and `model.ts` exports functions that use it, never itself.

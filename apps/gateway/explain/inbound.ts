@@ -47,7 +47,7 @@ export function inbound(view: LiveView, question: PacketQuestion, ask: Ask): Pac
   const guest = to === undefined ? undefined : activeAttachment(view, to);
   return {
     chassis: at.chassis, ofport: at.ofport, fields: { ...(at.vlan !== null && { vlan_vid: TAGGED | at.vlan }), ...firstPacket(question, { mac: UNKNOWN_MAC, ip: source }, { mac, ip: address }) },
-    source, sourceMac: question.sourceMac ?? UNKNOWN_MAC, address, to, goal: to === undefined ? "anywhere" : guest === undefined ? "none" : { chassis: guest.chassis, ofport: guest.ofport },
+    source, sourceMac: question.sourceMac ?? UNKNOWN_MAC, address, to, goal: to === undefined ? "anywhere" : guest === undefined ? "none" : { chassis: guest.chassis, ofport: guest.ofport, vlan: guest.vlan },
   };
 }
 /** Of vlan_vid: there is a tag. */

@@ -1,6 +1,6 @@
 // Why packets of ports go no further where l2 decides: what a port may send, and whether the one that it is for is there.
 import type { Explains, PacketCause, PacketStop, ReadView } from "#app";
-import { absent, activeAttachment, isNetworkPort, networkTable, portTable, singleAddress, type Port } from "../model.ts";
+import { absent, activeAttachment, attachmentTable, isNetworkPort, networkTable, portTable, singleAddress, type Port } from "../model.ts";
 
 const SENDING: ReadonlySet<string> = new Set(["port_security", "nd_source", "inner_tag"]);
 
@@ -19,14 +19,15 @@ export const explains: Explains = {
       if (single !== undefined) yield single;
     }
   },
-  cause(view, stop) {
+  cause(view, stop, ask) {
     const sender = stop.question === undefined ? undefined : view.get(portTable, stop.question.from);
     const receiver = stop.start?.to === undefined ? undefined : view.get(portTable, stop.start.to);
-    if (sender !== undefined && stop.table === "classify" && activeAttachment(view, sender.id) === undefined) return closed(view, sender) ?? absent(view, sender);
+    if (sender !== undefined && stop.table === "classify" && activeAttachment(view, sender.id) === undefined) return closed(view, sender) ?? absent(view, sender, ask);
     if (sender !== undefined && SENDING.has(stop.table)) return spoofed(sender, stop);
     if (receiver === undefined || isNetworkPort(receiver) || activeAttachment(view, receiver.id) !== undefined) return undefined;
-    return closed(view, receiver) ?? absent(view, receiver);
+    return closed(view, receiver) ?? absent(view, receiver, ask);
   },
+  behind: (view, chassis, ofport, vlan) => view.by(attachmentTable, "chassis", chassis).find((at) => at.ofport === ofport && at.vlan === vlan)?.port_id,
   takers(view, networkKey, mac) {
     const [network] = view.by(networkTable, "key", String(networkKey));
     return network === undefined ? [] : view.by(portTable, "network_mac", `${network.id}|${mac}`).flatMap((port) => activeAttachment(view, port.id)?.chassis ?? []);

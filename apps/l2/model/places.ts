@@ -1,5 +1,5 @@
 // Where ports are, how networks travel between hosts, and the scopes that follow from both.
-import { chassisTable, defineScope, defineTable, defineVariantScope, vifTable, type AppProblem, type Chassis, type ReadView, type Row, type Vif, type PacketCause, type PortPlace } from "#app";
+import { chassisTable, defineQuestion, defineScope, defineTable, defineVariantScope, vifTable, type AppProblem, type Ask, type Chassis, type ReadView, type Row, type Vif, type PacketCause, type PortPlace } from "#app";
 import { deviceOwner, inactiveBindingTable, portBindingTable, portStatusTable, portTable, type InactiveBinding, type Port } from "./ports.ts";
 
 /**
@@ -91,14 +91,18 @@ export function placeFault(view: ReadView, { iface_id: portId, chassis: at, id, 
   };
 }
 
+/** Why a port is at no host that is nobody's to plug: said by the app that places it (undefined: another's port). */
+export const whyNowhere = defineQuestion<(view: ReadView, portId: string) => PacketCause | undefined>("why_nowhere");
+
 /** Why a packet of a port that is at no host, or to it, goes no further; undefined: it is plugged where it may be. */
-export function absent(view: ReadView, port: Pick<Port, "id">): PacketCause | undefined {
+export function absent(view: ReadView, port: Pick<Port, "id">, ask: Ask): PacketCause | undefined {
   const resources = [{ type: "port", id: port.id }];
   for (const vif of view.by(vifTable, "iface_id", port.id)) {
     const fault = placeFault(view, vif);
     if (fault !== undefined) return { reason: "wrong_host", text: fault.text, resources, cure: { ...fault.cure, call: { method: "PUT", path: `/v2.0/ports/${port.id}`, body: { port: { "binding:host_id": vif.chassis } } } } };
   }
   if (pluggedAt(view, port.id) !== undefined) return undefined;
+  for (const said of ask(whyNowhere, view, port.id)) if (said !== undefined) return said;
   return { reason: "not_plugged", text: `port ${port.id} is plugged at no host`, resources, cure: { text: `start its machine, or plug its interface with external_ids:iface-id=${port.id} into the integration bridge of its host` } };
 }
 

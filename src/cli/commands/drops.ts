@@ -4,7 +4,7 @@ import type { Call } from "../call.ts";
 import { cell, plainLines, table } from "../table.ts";
 import { ask } from "./reports.ts";
 
-export const dropReasons = ["port_security", "no_ipv6", "security_group_egress", "security_group_ingress"] as const;
+export const dropReasons = ["port_security", "no_ipv6", "security_group_egress", "security_group_ingress", "unknown_vlan"] as const;
 export interface DropOptions {
   readonly port?: string;
   readonly project?: string;

@@ -2,7 +2,7 @@
 import { EXTERNAL, isCause, type PacketQuestion, type PacketStart } from "#app";
 import { gently, spread, type Pace } from "../../lib/turns/stepwise.ts";
 import { Packet } from "../../trace/index.ts";
-import { beginning, takersOf, waitsOn } from "./apps.ts";
+import { beginning, behindOf, takersOf, waitsOn } from "./apps.ts";
 import { Deadline, waited, type Asking } from "./asking.ts";
 import { stopOf } from "./causes.ts";
 import { Connections } from "./connections.ts";
@@ -83,7 +83,7 @@ export class Reacher {
     const packet = Packet.of({ ...begun.fields, in_port: begun.ofport });
     packet.length = question.size ?? LENGTH;
     const takers = (frame: Packet): readonly string[] => [...takersOf(this.parts, frame), ...hosts];
-    return walk({ view: this.parts.view, open: (chassis) => this.open(chassis), deadline: this.deadline, desired: true, connections, tunnel: () => undefined, takers }, { chassis: begun.chassis, packet });
+    return walk({ view: this.parts.view, open: (chassis) => this.open(chassis), deadline: this.deadline, desired: true, connections, tunnel: () => undefined, takers, behind: (host, ofport, vlan) => behindOf(this.parts, host, ofport, vlan) }, { chassis: begun.chassis, packet });
   }
 
   private *open(chassis: string): Asking<SwitchView> {

@@ -1,11 +1,11 @@
 // A trace: what was asked -> a packet, its way over the switches and the way back, what came of it, and why.
-import { chassisTable, EXTERNAL, isCause, type PacketCause, type PacketQuestion, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
+import { chassisTable, EXTERNAL, isCause, type PacketCause, type PacketQuestion, type PacketGoal, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
 import { formatInstructions, formatMatch, parseMatch } from "node-openflow";
 import { spread } from "../../lib/turns/stepwise.ts";
 import { Packet } from "../../trace/index.ts";
 import type { Instant } from "../../model/history.ts";
 import { BadQuery } from "../bad-query.ts";
-import { beginning, entranceOf, takersOf, tunnelKnown } from "./apps.ts";
+import { beginning, behindOf, entranceOf, takersOf, tunnelKnown } from "./apps.ts";
 import { Deadline, TraceBroken, waited, type Asking } from "./asking.ts";
 import { causeOf, differenceOn, elsewhere } from "./causes.ts";
 import { Connections, type Phase } from "./connections.ts";
@@ -180,7 +180,7 @@ export class Tracer {
     }
     const { walked, shown: there } = way;
     const { goal } = begun;
-    const arrived = walked.delivered.find((d) => d.to === "guest" && d.iface !== what.from && (typeof goal !== "object" || (d.switch === goal.chassis && d.ofport === goal.ofport)));
+    const arrived = walked.delivered.find((d) => d.to === "guest" && d.iface !== what.from && (typeof goal !== "object" || isAt(d, goal)));
     const receiver = begun.to ?? arrived?.iface;
     if (!request.reverse || there.verdict !== "delivered" || arrived === undefined || receiver === undefined) return { ...there, answer: null };
     return { ...there, answer: yield* this.back(receiver, what, arrived, { request, connections, open, deadline }) };
@@ -198,7 +198,7 @@ export class Tracer {
     if (isCause(begun)) return this.stillborn(begun);
     // The connection is the asker's: its own port is where the answer has to arrive, whatever address it had on the way.
     const home = this.begin({ from: what.from, to: what.to, protocol: what.protocol });
-    const goal = what.from === EXTERNAL ? "outside" : isCause(home) ? begun.goal : { chassis: home.chassis, ofport: home.ofport };
+    const goal = what.from === EXTERNAL ? "outside" : isCause(home) ? begun.goal : { chassis: home.chassis, ofport: home.ofport, vlan: tagOf(home.fields) };
     const start = { ...begun, goal, to: what.from === EXTERNAL ? undefined : what.from };
     return (yield* this.way({ chassis: begun.chassis, packet: packetOf(begun, question), question, start, ...parts })).shown;
   }
@@ -228,7 +228,7 @@ export class Tracer {
     const takers = (frame: Packet): readonly string[] => [...takersOf(this.parts, frame), ...(typeof goal === "object" && start?.onward === undefined ? [goal.chassis] : [])];
     // What is known of tunnels is of today.
     const tunnel = (from: string, to: string, type: string): TunnelKnown | undefined => (request.at === undefined ? tunnelKnown(this.parts, from, to, type) : undefined);
-    const walkParts = { view: this.parts.view, open, deadline, desired: request.state === "desired", connections, tunnel, takers };
+    const walkParts = { view: this.parts.view, open, deadline, desired: request.state === "desired", connections, tunnel, takers, behind: (host: string, ofport: number, vlan: number) => behindOf(this.parts, host, ofport, vlan) };
     const follow = (of: WalkParts): Asking<Walk> => this.followed(of, { chassis, packet }, parts);
     const walked = yield* follow(walkParts);
     const arrived = reached(walked, goal);
@@ -357,8 +357,11 @@ const TAGGED = 0x1000;
 function reached({ delivered }: Walk, goal: PacketStart["goal"]): boolean {
   if (goal === "none") return false;
   if (goal === "outside") return delivered.some(({ to }) => to === "outside");
-  return goal === "anywhere" ? delivered.length > 0 : delivered.some((d) => d.switch === goal.chassis && d.ofport === goal.ofport);
+  return goal === "anywhere" ? delivered.length > 0 : delivered.some((d) => isAt(d, goal));
 }
+const isAt = ({ switch: chassis, ofport, vlan }: Delivered, goal: PacketGoal): boolean => chassis === goal.chassis && ofport === goal.ofport && vlan === (goal.vlan ?? null);
+/** With which a port behind another's interface sends. */
+const tagOf = ({ vlan_vid: vid }: PacketStart["fields"]): number | null => (typeof vid === "number" && vid !== 0 ? vid & ~TAGGED : null);
 
 /** Of all that ended, what the packet itself came to. Where it goes to the controller nothing follows; looking up what is not there ends nothing before that. */
 export function deciding(ended: readonly Ended[]): Ended | undefined {

@@ -27,8 +27,10 @@ export interface Delivered {
   /** Name of the OpenFlow port, as the switch has it. */
   readonly port: string;
   readonly ofport: number;
-  /** iface-id of a guest's interface. */
+  /** iface-id of a guest's interface, or the port behind it that the tag is of. */
   readonly iface: string | undefined;
+  /** The tag of that one. */
+  readonly vlan: number | null;
   /** out: by a port that is no guest's and no tunnel. */
   readonly to: "guest" | "outside";
   readonly packet: Packet;
@@ -72,6 +74,8 @@ export interface WalkParts {
   readonly tunnel: (from: string, to: string, type: string) => TunnelKnown | undefined;
   /** Hosts that take up a frame which leaves for a physical network: it goes on at the first that is there. */
   readonly takers: (packet: Packet) => readonly string[];
+  /** The port that a tag is of behind an OpenFlow port. */
+  readonly behind: (chassis: string, ofport: number, vlan: number) => string | undefined;
 }
 
 interface Arrival {
@@ -159,17 +163,23 @@ function* leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, hop: Ho
     return { chassis: peer.id, packet: arriving(packet, output.port, rows.get(chassisTable, chassis)?.encap_ip ?? "") };
   }
   const vif = rows.by(vifTable, "chassis", chassis).find(({ ofport }) => ofport === output.port);
-  if (vif !== undefined) return { switch: chassis, port: vif.name, ofport: vif.ofport, iface: vif.iface_id, to: "guest", packet, bytes: packet.length };
+  if (vif !== undefined) {
+    const tag = Number(packet.get("vlan_vid"));
+    const sharer = tag === 0 ? undefined : parts.behind(chassis, vif.ofport, tag & VID);
+    return { switch: chassis, port: vif.name, ofport: vif.ofport, iface: sharer ?? vif.iface_id, vlan: sharer === undefined ? null : tag & VID, to: "guest", packet, bytes: packet.length };
+  }
   // Ports to physical networks are numbered by these, the same on every host.
   if (own?.type === "patch") {
     for (const to of parts.takers(packet).slice(0, TAKERS)) {
       if (to !== chassis && (yield* parts.open(to)).own.get(output.port)?.type === "patch") return { chassis: to, packet: arriving(packet, output.port, "") };
     }
   }
-  return { switch: chassis, port: name ?? String(output.port), ofport: output.port, iface: undefined, to: "outside", packet, bytes: packet.length };
+  return { switch: chassis, port: name ?? String(output.port), ofport: output.port, iface: undefined, vlan: null, to: "outside", packet, bytes: packet.length };
 }
 
 const ETHERNET = 14;
+/** Of vlan_vid. */
+const VID = 0xfff;
 
 /** As the next switch has it: headers, and what its port says of the tunnel. */
 function arriving(packet: Packet, port: number, source: string): Packet {
