@@ -19,7 +19,7 @@ interface Made {
 type Values = Record<string, unknown>;
 
 async function call(method: "GET" | "POST" | "PUT" | "DELETE", path: string, body?: unknown, who: Record<string, string> = OWNER): Promise<{ status: number; body: Record<string, Values & Made> }> {
-  return (await h.call(method, `/v2.0/${path}`, body, who)) as never;
+  return (await h.call(method, `/v2.0/${path}`, body, who));
 }
 const make = async (kind: string, values: Values, who = OWNER): Promise<Values & Made> => {
   const answer = await call("POST", `${kind}s`, { [kind]: values }, who);

@@ -6,7 +6,7 @@ import { OpenStack } from "../support/openstack.ts";
 import { ControllerProcess } from "../support/process.ts";
 
 /** What commands begin with of extensions that are not advertised: these are left out. */
-const OTHERS: readonly (readonly [prefix: string, alias: string])[] = [["local ip", "local_ip"], ["network meter", "metering"], ["network qos", "qos"], ["network trunk", "trunk"]];
+const OTHERS: readonly (readonly [prefix: string, alias: string])[] = [["local ip", "local_ip"], ["network meter", "metering"], ["network qos", "qos"]];
 
 type Shown = Readonly<Record<string, unknown>> & { readonly id: string };
 
@@ -238,6 +238,21 @@ describe.skipIf((await keystoneMissing()).length > 0)("Debian's openstack client
     await demo.ok("network delete", "pooled");
     await demo.ok("subnet pool delete", "office");
     await admin.ok("address scope delete", "known");
+  }, 120_000);
+
+  test("trunks and their sub-ports", async () => {
+    await demo.ok("network create", "trunked");
+    for (const name of ["parent", "tagged"]) await demo.ok("port create", name, "--network", "trunked");
+    await demo.ok("network trunk create", "t", "--parent-port", "parent");
+    await demo.ok("network trunk set", "t", "--description", "d", "--subport", "port=tagged,segmentation-type=vlan,segmentation-id=100");
+    expect(await reader.show("network trunk show", "t")).toMatchObject({ description: "d", status: "DOWN", sub_ports: [expect.objectContaining({ segmentation_id: 100 })] });
+    expect((await reader.show("port show", "parent")).trunk_details).toMatchObject({ sub_ports: [expect.objectContaining({ segmentation_id: 100 })] });
+    expect(await reader.list("Segmentation ID", "network subport list", "--trunk", "t")).toEqual([100]);
+    expect(await other.list("Name", "network trunk list")).toEqual([]);
+    await demo.ok("network trunk unset", "t", "--subport", "tagged");
+    await demo.ok("network trunk delete", "t");
+    await demo.ok("port delete", "parent", "tagged");
+    await demo.ok("network delete", "trunked");
   }, 120_000);
 
   test("QoS policies, rules and types", async () => {

@@ -162,6 +162,8 @@ export class Requests {
         return this.pick(PROTOCOLS);
       case "helper":
         return this.pick(["ftp", "tftp"]);
+      case "segmentation_type":
+        return this.pick(["vlan", "inherit"]);
       case "port":
         return this.pick([21, 69, 80]);
       case "provider:physical_network":

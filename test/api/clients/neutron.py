@@ -132,6 +132,17 @@ else:
 # Page by page.
 assert neutron.list_subnets(limit=2, sort_key="id", sort_dir="asc")["subnets"] == neutron.list_subnets(sort_key="id", sort_dir="asc")["subnets"]
 
+parent, sub = (make("port", network_id=network.id) for _ in range(2))
+trunk = make("trunk", port_id=parent.id, name="t")
+trunk.update(name="u")
+tagged = {"port_id": sub.id, "segmentation_type": "vlan", "segmentation_id": 100}
+assert neutron.trunk_add_subports(trunk.id, {"sub_ports": [tagged]})["sub_ports"] == [tagged]
+assert neutron.trunk_get_subports(trunk.id)["sub_ports"] == [tagged]
+assert [s["port_id"] for s in parent.show()["trunk_details"]["sub_ports"]] == [sub.id]
+assert neutron.trunk_remove_subports(trunk.id, {"sub_ports": [{"port_id": sub.id}]})["sub_ports"] == []
+for part in (trunk, sub, parent):
+    part.delete()
+
 router = make("router", name="r", enable_ndp_proxy=False)
 neutron.add_gateway_router(router.id, {"network_id": outside.id})
 for s in (subnet, six):
