@@ -189,6 +189,9 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
   expect((await harness.call("POST", "/v2.0/ndp_proxies", { ndp_proxy: { router_id: leading, port_id: known } })).status).toBe(201);
   expect((await harness.call("POST", `/v2.0/routers/${leading}/conntrack_helpers`, { conntrack_helper: { protocol: "tcp", port: 21, helper: "ftp" } })).status).toBe(201);
   await plug(harness, "hv1", (await harness.create("port", { network_id: inside, hints: { openvswitch: { other_config: { "tx-steering": "hash" } } } })).id);
+  const [parent, sub] = [(await harness.create("port", { network_id: inside })).id, (await harness.create("port", { network_id: inside })).id];
+  await harness.create("trunk", { port_id: parent, sub_ports: [{ port_id: sub, segmentation_type: "vlan", segmentation_id: 100 }] });
+  await plug(harness, "hv1", parent);
   await harness.settled();
   expect(harness.engine.stats.flows).toBeGreaterThan(distinct + 100);
   expect(harness.engine.conflicts).toEqual([]);
@@ -197,6 +200,10 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
   if ([...harness.engine.patchesOf("hv1")].some((patch) => patch.key === "tx-steering")) owners.add("port-hints");
   expect([...owners].sort(), "apps with flows").toEqual(apps.filter((app) => app.pipeline !== undefined || (app.rules ?? []).length > 0).map((app) => app.name).sort());
 
+  // A trunk goes when its parent is not plugged; and zones of sub-ports when their switch has forgotten them.
+  await harness.unplug("hv1", parent);
+  await harness.settled();
+  await harness.zonesFlushed();
   await deleteEverything(harness);
   await harness.settled();
   // The interfaces are still plugged: that is the hosts' matter, and worth no flow.
