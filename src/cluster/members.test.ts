@@ -182,6 +182,21 @@ describe.skipIf(!haveEtcd)("members of a cluster", () => {
     }
   }, 120_000);
 
+  test.each(["asked", "answered"] as const)("who comes while etcd chooses a leader, and is not %s, comes in all the same, once", async (lost) => {
+    class Choosing extends EtcdClient {
+      left = 3;
+      override async txn(...of: Parameters<EtcdClient["txn"]>): ReturnType<EtcdClient["txn"]> {
+        if (this.left-- <= 0) return super.txn(...of);
+        if (lost === "answered") await super.txn(...of);
+        throw new EtcdError("TIMEOUT", "lost");
+      }
+    }
+    const client = new Choosing({ endpoints: server.endpoints });
+    const a = await member("a", machineClock, client);
+    await eventually("it is there", () => a.holds && a.all.length === 1);
+    expect(client.left).toBeLessThan(lost === "asked" ? 0 : 3);
+  }, 60_000);
+
   test("one that was stopped does not act when it goes on: its own clock says so before etcd does", async () => {
     const clock = new StoppedClock();
     const [a, b] = [await serving("a", clock), await serving("b")];

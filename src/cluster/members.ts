@@ -1,6 +1,6 @@
 // Who of several controllers is there: a key of each in etcd, under a lease that it renews. index.ts says what follows from that.
 // Over 400 lines: coming in, renewing, and what is heard of others, are one state.
-import { compareResult, compareTarget, type EtcdClient, type Event, type KeyValue, type Watch } from "etcd-v3-client";
+import { compareResult, compareTarget, EtcdError, type EtcdClient, type Event, type KeyValue, type Watch } from "etcd-v3-client";
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import { UsageError } from "../lib/usage-error.ts";
@@ -80,9 +80,18 @@ export class Members {
   /** @throws UsageError when there is one of that name, or of another kind, EtcdError when there is no etcd; the client is closed then */
   static async join(options: MembersOptions): Promise<Members> {
     const members = new Members(options);
+    const { clock, leaseS = LEASE_S } = options;
+    const end = clock.monotonic() + WAIT_LEASES * 1000 * leaseS;
     try {
-      const leaseMs = 1000 * (options.leaseS ?? LEASE_S);
-      await members.enter(options.clock.monotonic() + WAIT_LEASES * leaseMs);
+      // An etcd that chooses a leader just now answers in a moment; what was not answered is found when it is asked again.
+      for (let entered = false; !entered; ) {
+        entered = await members.enter(end).then(() => true, async (error: unknown) => {
+          const passes = error instanceof EtcdError && (error.code === "TIMEOUT" || error.code === "UNAVAILABLE");
+          if (!passes || clock.monotonic() >= end) throw error;
+          await new Promise<void>((done) => void clock.setTimeout(done, AGAIN_MS));
+          return false;
+        });
+      }
       members.renewSoon();
       return members;
     } catch (error) {
