@@ -122,15 +122,15 @@ export class Guest extends NetNs {
     };
   }
 
-  /** A lease by ISC dhclient (DHCPv4, or with `family: 6` DHCPv6); what the client was told, by its own names. */
-  async dhclient(options: { device?: string; family?: 4 | 6; timeoutMs?: number } = {}): Promise<Record<string, string>> {
-    const { device = this.device, family = 4, timeoutMs = 15_000 } = options;
-    const lease = this.#leaseFile();
-    await this.exec(
-      [
-        "dhclient", `-${family}`, "-1", "-v", "-sf", `${this.owner.dir}/dhclient.sh`, "-cf", `${this.owner.dir}/dhclient.conf`,
-        "-lf", `${lease}.leases`, "-pf", `${lease}.pid`, "-e", `AXION_LEASE=${lease}`, device,
-      ],
+  /**
+   * A lease by ISC dhclient (DHCPv4, or with `family: 6` DHCPv6); what the client was told, by its own names. `informed`: what comes beside addresses
+   * alone. `again`: as after a restart, with the lease that it had last. `said` is what the client wrote of messages.
+   */
+  async dhclient(options: { device?: string; family?: 4 | 6; informed?: boolean; again?: boolean; timeoutMs?: number } = {}): Promise<Record<string, string> & { said: string }> {
+    const { device = this.device, family = 4, informed = false, again = false, timeoutMs = 15_000 } = options;
+    const lease = again ? this.#lastLease : this.#leaseFile();
+    const { stderr } = await this.exec(
+      ["dhclient", `-${family}`, ...(informed ? ["-S"] : []), "-1", "-v", ...this.#dhclientFiles(lease), device],
       { timeoutMs },
     );
     // It stays in the background to renew. Ending it keeps the address.
@@ -139,8 +139,17 @@ export class Guest extends NetNs {
       process.kill(pid, "SIGKILL");
       await rm(`${lease}.pid`, { force: true });
     }
-    const raw = await readEnv(`${lease}.${family === 4 ? "BOUND" : "BOUND6"}`);
-    return Object.fromEntries(Object.entries(raw).flatMap(([key, value]) => (key.startsWith("new_") ? [[key.slice(4), value]] : [])));
+    const raw = await readEnv(`${lease}.${family === 6 ? (informed ? "RENEW6" : "BOUND6") : again ? "REBOOT" : "BOUND"}`);
+    return { ...Object.fromEntries(Object.entries(raw).flatMap(([key, value]) => (key.startsWith("new_") ? [[key.slice(4), value]] : []))), said: stderr };
+  }
+
+  /** Gives back the lease that `dhclient` got last; what the client wrote of messages. */
+  async dhclientRelease(family: 4 | 6 = 4): Promise<string> {
+    return (await this.exec(["dhclient", `-${family}`, "-r", "-v", ...this.#dhclientFiles(this.#lastLease), this.device], { timeoutMs: 15_000 })).stderr;
+  }
+
+  #dhclientFiles(lease: string): string[] {
+    return ["-sf", `${this.owner.dir}/dhclient.sh`, "-cf", `${this.owner.dir}/dhclient.conf`, "-lf", `${lease}.leases`, "-pf", `${lease}.pid`, "-e", `AXION_LEASE=${lease}`];
   }
 
   /** Never throws for lost packets: a network that cannot be reached is `received: 0`. */
@@ -305,6 +314,9 @@ export class Guest extends NetNs {
 
   #leaseFile(): string {
     return `${this.owner.dir}/${this.name}.lease${this.#leases++}`;
+  }
+  get #lastLease(): string {
+    return `${this.owner.dir}/${this.name}.lease${this.#leases - 1}`;
   }
 }
 

@@ -3,8 +3,15 @@ import { defineSettings, defineTable, type ReadView, type Row } from "#app";
 import { addressesOf, addressTable } from "../l2/model.ts";
 import { ON_LINK, subnetTable, type HostRoute, type Subnet } from "../ipam/model.ts";
 
-/** MaxRtrAdvInterval, RFC 4861 section 6.2.1. */
+/** Source of every reply of DHCP: locally administered, outside what ports get. Not the gateway's, which may be another's port. */
+export const SERVER_MAC = "fe:ff:ff:ff:ff:01";
+
+/** MaxRtrAdvInterval, RFC 4861 section 6.2.1; and for how long addresses are lent. */
 export const dhcpSettings = defineSettings({
+  "dhcp-lease": {
+    kind: { integer: [120, 31_536_000] }, value: "SECONDS", fallback: "86400",
+    about: "seconds for which DHCP and DHCPv6 lend an address; clients renew after half of them. A port keeps its addresses, whether its lease is over or not",
+  },
   "ra-interval": {
     kind: { integer: [4, 1800] }, fallback: "200",
     about: "longest time in seconds between two unasked advertisements of a router (MaxRtrAdvInterval, RFC 4861); the shortest is a third of it",

@@ -7,9 +7,9 @@ import {
 import { networkTable, senderOf, toMachines, toPort, type Port } from "../l2/model.ts";
 import { legTable, routerTable } from "../l3/model.ts";
 import { mtuOf } from "../overlay/model.ts";
-import { nameServersOf, portDhcpOptsTable, portOfferTable, routesBeside, servedAddresses, subnetOfferTable } from "./model.ts";
+import { dhcpSettings, nameServersOf, portDhcpOptsTable, portOfferTable, routesBeside, SERVER_MAC, servedAddresses, subnetOfferTable } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
-import { answer, BROADCAST, SERVER_MAC, type Client, type Lease } from "./reply.ts";
+import { answer, BROADCAST, type Client, type Lease } from "./reply.ts";
 
 type Logger = Parameters<PacketInHandler>[2];
 
@@ -86,7 +86,7 @@ function clientOf(port: Port, view: ReadView): Client | undefined {
   });
   const network = view.get(networkTable, port.network_id);
   if (first === undefined || network === undefined) return undefined;
-  return { mac: port.mac_address, mtu: mtuOf(view, network), leases: [first, ...more], hostName: view.by(portOfferTable, "port", port.id)[0]?.host_name, options: view.get(portDhcpOptsTable, port.id)?.opts ?? [] };
+  return { mac: port.mac_address, mtu: mtuOf(view, network), leaseS: view.settings(dhcpSettings)["dhcp-lease"], leases: [first, ...more], hostName: view.by(portOfferTable, "port", port.id)[0]?.host_name, options: view.get(portDhcpOptsTable, port.id)?.opts ?? [] };
 }
 
 /** RFC 4861 section 6.1.1 says which solicitations count. */

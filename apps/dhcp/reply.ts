@@ -11,9 +11,6 @@ import { extraOptions, SIADDR } from "./options.ts";
 
 /** Server identifier where a subnet has no gateway: link-local, so no tenant address is ever the same. */
 const SERVER_ADDRESS = "169.254.0.1";
-/** Source of every reply: locally administered, outside what ports get. Not the gateway's, which may be another's port. */
-export const SERVER_MAC = "fe:ff:ff:ff:ff:01";
-const LEASE_S = 86_400;
 
 const FOREVER_S = 0xffffffff;
 const ANY = "0.0.0.0";
@@ -52,6 +49,7 @@ export interface Lease {
 export interface Client {
   readonly mac: string;
   readonly mtu: number;
+  readonly leaseS: number;
   /** At least one; the first is offered. */
   readonly leases: readonly [Lease, ...Lease[]];
   readonly hostName?: string | undefined;
@@ -147,7 +145,7 @@ function configure(messageType: number, lease: Lease, request: DhcpMessage, clie
   const siaddr = extra.get(SIADDR);
   values.delete(SIADDR);
 
-  const lifetimes = leaseTimes(values);
+  const lifetimes = leaseTimes(values, client.leaseS);
   for (const [option, data] of lifetimes) {
     values.delete(option);
     if (!inform) options.set(option, data);
@@ -174,8 +172,8 @@ const field = <K extends "sname" | "file">(name: K, data: Buffer | undefined, ma
 const isIpxe = (request: DhcpMessage): boolean => request.options.has(code.ipxe) || request.options.get(code.userClass)?.includes("iPXE") === true;
 
 /** Lease time, T1 and T2; who sets one of them otherwise gets it as it is. */
-function leaseTimes(values: ReadonlyMap<number, Buffer>): Map<number, Buffer> {
-  const lease = values.get(code.lease) ?? seconds(LEASE_S);
+function leaseTimes(values: ReadonlyMap<number, Buffer>, ownS: number): Map<number, Buffer> {
+  const lease = values.get(code.lease) ?? seconds(ownS);
   const leaseS = lease.readUInt32BE();
   const part = (share: number): Buffer => seconds(leaseS === FOREVER_S ? FOREVER_S : Math.floor(leaseS * share));
   return new Map([[code.lease, lease], [code.t1, values.get(code.t1) ?? part(1 / 2)], [code.t2, values.get(code.t2) ?? part(7 / 8)]]);

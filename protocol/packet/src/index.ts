@@ -27,6 +27,7 @@ export {
 export type {
   Dhcp4o6Message, Dhcp6ClientMessage, Dhcp6Message, Dhcp6Nested, Dhcp6Option, Dhcp6OptionName, Dhcp6RelayMessage, Dhcp6Value,
 } from "./dhcp/dhcp6.ts";
+export { encodeDhcp6Option, findDhcp6Option } from "./dhcp/options6.ts";
 export { buildDns, dnsClasses, dnsOpcodes, dnsPort, dnsRcodes, parseDns } from "./dns/dns.ts";
 export type { DnsInput, DnsMessage, DnsQuestion } from "./dns/dns.ts";
 export { dnsTypes, ednsFlags } from "./dns/records.ts";

@@ -300,3 +300,45 @@ describe("IPv6", () => {
     expect((await vm.exec(["ip", "-6", "route"])).stdout).not.toMatch(/default via/);
   });
 });
+
+describe("DHCPv6", () => {
+  const v6 = async (name: string, cidr: string, mode: string, more: object = {}): Promise<Net> => {
+    const network = await cloud.create("network", { name });
+    return { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 6, cidr, ipv6_ra_mode: mode, ipv6_address_mode: mode, ...more }) };
+  };
+  const routes = async (vm: Vm): Promise<string> => (await vm.exec(["ip", "-6", "route"])).stdout;
+
+  test("stateful: ISC dhclient gets its port's address and options, confirms it after a restart, gives it back and gets it again; two VMs reach each other", async () => {
+    const net6 = await v6("stateful", "fd00:9::/64", "dhcpv6-stateful", { dns_nameservers: ["fd00:9::53"] });
+    await cloud.router([net6]);
+    const [a, b] = [await unconfigured(1, net6, { extra_dhcp_opts: [{ opt_name: "domain-search", opt_value: "a.example,b.example", ip_version: 6 }] }), await unconfigured(2, net6)];
+    // It sends from its link-local address, which is there once nobody else was found to have it.
+    for (const { vm } of [a, b]) await until("a link-local address", async () => (await vm.addresses({ all: true })).length > 0 && !(await vm.exec(["ip", "-6", "addr", "show", "dev", "eth0"])).stdout.includes("tentative"));
+    const first = await a.vm.dhclient({ family: 6 });
+    expect(first).toMatchObject({ ip6_address: a.ip, dhcp6_name_servers: "fd00:9::53", dhcp6_domain_search: "a.example. b.example.", max_life: "86400", preferred_life: "86400" });
+    await until("the address", async () => (await a.vm.addresses()).includes(`${a.ip}/128`));
+    expect((await a.vm.addresses()).filter((address) => address.startsWith("fd00:9:")), "none by SLAAC").toHaveLength(1);
+    await until("a default route by the router's advertisement", async () => /default via fe80::/.test(await routes(a.vm)), { timeoutMs: 15_000 });
+    const second = await b.vm.dhclient({ family: 6 });
+    expect(second).toMatchObject({ ip6_address: b.ip, dhcp6_server_id: first.dhcp6_server_id });
+    await until("an answer", () => a.vm.reaches(b.ip));
+    const again = await a.vm.dhclient({ family: 6, again: true });
+    expect(again).toMatchObject({ ip6_address: a.ip });
+    expect(again.said).toMatch(/XMT: Confirm/);
+    expect(again.said).not.toMatch(/XMT: Solicit/);
+    const heard = await a.vm.tcpdump("udp and src port 547", { verbose: true });
+    expect(await a.vm.dhclientRelease(6)).toMatch(/XMT: Release/);
+    await until("an answer to the release", () => Promise.resolve(heard.lines.some((line) => /dhcp6 reply .*status-code Success/.test(line))));
+    await heard.stop();
+    expect(await a.vm.dhclient({ family: 6 })).toMatchObject({ ip6_address: a.ip, dhcp6_server_id: first.dhcp6_server_id });
+  }, 90_000);
+
+  test("stateless: an address by SLAAC, and options by dhclient", async () => {
+    const net6 = await v6("stateless", "fd00:a::/64", "dhcpv6-stateless", { dns_nameservers: ["fd00:a::53"] });
+    await cloud.router([net6]);
+    const { vm, ip } = await unconfigured(1, net6);
+    await until("the address", async () => (await vm.addresses()).includes(`${ip}/64`), { timeoutMs: 20_000 });
+    expect(await vm.dhclient({ family: 6, informed: true })).toMatchObject({ dhcp6_name_servers: "fd00:a::53", dhcp6_domain_search: "axion.internal." });
+    expect((await vm.addresses()).filter((address) => address.startsWith("fd00:a:"))).toEqual([`${ip}/64`]);
+  }, 60_000);
+});

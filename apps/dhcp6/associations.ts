@@ -1,0 +1,139 @@
+// Identity associations: which of the port's addresses goes into which IA of a client's message, and what an IA is answered (RFC 8415
+// section 18.3). Nothing is remembered: addresses are the port's as long as it has them, so a client that names those of an IA gets them again.
+import { dhcp6StatusCodes, type Dhcp6Message, type Dhcp6Option } from "packet-codec";
+
+/** IAs of a message that are answered, and addresses and prefixes in the answer: with these it fits into the smallest packet of IPv6. */
+const IAS_MAX = 8;
+const LEASES_MAX = 24;
+/** T1 and T2 as parts of the lifetime, as RFC 8415 section 21.4 has them. */
+const T1_PART = 0.5;
+const T2_PART = 0.8;
+const FOREVER_S = 0xffffffff;
+
+/** IA_NA: addresses. IA_TA: temporary ones. IA_PD: prefixes. */
+export type IaName = "IA_NA" | "IA_TA" | "IA_PD";
+
+/** An IA of a client's message. */
+export interface Ia {
+  readonly name: IaName;
+  readonly iaid: number;
+  /** Addresses or prefixes that the client names in it, as far as they are looked at. */
+  readonly named: readonly Lease[];
+}
+interface Lease {
+  readonly ip: string;
+  /** Of a prefix. */
+  readonly length?: number;
+}
+
+export function associations({ options }: Pick<Dhcp6Message, "options">): Ia[] {
+  const found: Ia[] = [];
+  for (const item of options) {
+    if (found.length === IAS_MAX) break;
+    if (item.option === "IA_NA" || item.option === "IA_TA" || item.option === "IA_PD") found.push({ name: item.option, iaid: item.value.iaid, named: namedIn(item.value.options) });
+  }
+  return found;
+}
+const namedIn = (options: readonly Dhcp6Option[]): Lease[] => options.slice(0, LEASES_MAX).flatMap((item): Lease[] =>
+  item.option === "IAADDR" ? [{ ip: item.value.address }] : item.option === "IAPREFIX" ? [{ ip: item.value.prefix, length: item.value.prefix_length }] : []);
+
+/** Addresses for each IA_NA: those that it names, each once; of the others one for each that has none, and the rest for the first. */
+function assign(ias: readonly Ia[], addresses: readonly string[]): Map<Ia, string[]> {
+  const free = new Set(addresses);
+  const mine = ias.filter(({ name }) => name === "IA_NA");
+  const out = new Map(mine.map((ia) => [ia, ia.named.map(({ ip }) => ip).filter((ip) => free.delete(ip))]));
+  for (const got of out.values()) {
+    const [next] = free;
+    if (got.length > 0 || next === undefined) continue;
+    free.delete(next);
+    got.push(next);
+  }
+  if (mine[0] !== undefined) out.get(mine[0])!.push(...free);
+  return out;
+}
+
+export interface Given {
+  readonly options: Dhcp6Option[];
+  /** Addresses in them that are the port's. */
+  readonly count: number;
+}
+
+/** What the port has, and for how long in seconds. */
+export interface Lent {
+  readonly addresses: readonly string[];
+  readonly leaseS: number;
+}
+
+/** IAs of a SOLICIT or REQUEST. `isOnLink`: of a REQUEST, whose addresses have to be such as the link may have. */
+export function give(ias: readonly Ia[], lent: Lent, isOnLink?: (ip: string) => boolean): Given {
+  const elsewhere = new Set(isOnLink === undefined ? [] : ias.filter(({ name, named }) => name !== "IA_PD" && named.some(({ ip }) => !isOnLink(ip))));
+  const assigned = assign(ias.filter((ia) => !elsewhere.has(ia)), lent.addresses);
+  const room = new Room(lent);
+  const options = ias.map((ia) => {
+    if (elsewhere.has(ia)) return refused(ia, "notOnLink");
+    const leases = room.lend(assigned.get(ia) ?? []);
+    return leases.length > 0 ? association(ia, leases, lent.leaseS) : refused(ia, ia.name === "IA_PD" ? "noPrefixAvail" : "noAddrsAvail");
+  });
+  return { options, count: room.count };
+}
+
+/** IAs of a RENEW or REBIND: what the client names and the port has not is over. */
+export function keep(ias: readonly Ia[], lent: Lent): Given {
+  const assigned = assign(ias, lent.addresses);
+  const room = new Room(lent);
+  const lends = ias.map((ia) => room.lend(assigned.get(ia) ?? []));
+  const options = ias.map((ia, i) => {
+    const mine = new Set(assigned.get(ia));
+    const over = room.end(ia.named.filter(({ ip, length }) => length !== undefined || !mine.has(ip)), ia.name);
+    if (lends[i]!.length === 0 && over.length === 0) return refused(ia, "noBinding");
+    return association(ia, [...lends[i]!, ...over], lends[i]!.length === 0 ? 0 : lent.leaseS);
+  });
+  return { options, count: room.count };
+}
+
+/** IAs of a RELEASE or DECLINE that name nothing the port has: each is told, without more in it. */
+export const unbound = (ias: readonly Ia[], addresses: readonly string[]): Dhcp6Option[] =>
+  ias.filter(({ name, named }) => name !== "IA_NA" || !named.some(({ ip }) => addresses.includes(ip))).map((ia) => refused(ia, "noBinding"));
+
+/** As many leases as an answer has room for. */
+class Room {
+  private left = LEASES_MAX;
+  count = 0;
+  private readonly leaseS: number;
+
+  constructor({ leaseS }: Lent) {
+    this.leaseS = leaseS;
+  }
+
+  lend(addresses: readonly string[]): Dhcp6Option[] {
+    const some = this.take(addresses);
+    this.count += some.length;
+    return some.map((address) => ({ option: "IAADDR", value: { address, preferred_lifetime_s: this.leaseS, valid_lifetime_s: this.leaseS, options: [] } }));
+  }
+
+  end(leases: readonly Lease[], name: IaName): Dhcp6Option[] {
+    const gone = { preferred_lifetime_s: 0, valid_lifetime_s: 0, options: [] };
+    return this.take(leases.filter(({ length }) => (length !== undefined) === (name === "IA_PD"))).map(({ ip, length }): Dhcp6Option =>
+      length === undefined ? { option: "IAADDR", value: { address: ip, ...gone } } : { option: "IAPREFIX", value: { prefix: ip, prefix_length: length, ...gone } });
+  }
+
+  private take<T>(all: readonly T[]): readonly T[] {
+    const some = all.slice(0, this.left);
+    this.left -= some.length;
+    return some;
+  }
+}
+
+function association({ name, iaid }: Ia, options: Dhcp6Option[], leaseS: number): Dhcp6Option {
+  const part = (share: number): number => (leaseS === FOREVER_S ? FOREVER_S : Math.floor(leaseS * share));
+  return name === "IA_TA" ? { option: name, value: { iaid, options } } : { option: name, value: { iaid, t1_s: part(T1_PART), t2_s: part(T2_PART), options } };
+}
+
+const texts = {
+  success: "", notOnLink: "not of this link", noAddrsAvail: "no address for it", noPrefixAvail: "no prefix for it", noBinding: "nothing is bound here",
+} as const;
+
+/** STATUS_CODE, in an association or of the whole message. */
+export const status = (code: keyof typeof texts): Dhcp6Option => ({ option: "STATUS_CODE", value: { status: dhcp6StatusCodes[code], message: texts[code] } });
+
+const refused = (ia: Ia, code: keyof typeof texts): Dhcp6Option => association(ia, [status(code)], 0);
