@@ -7,7 +7,7 @@ export interface SubPort extends StandardRow {
   readonly vlan: number;
 }
 export const subPortResource = resourceHandle<SubPort>("sub_port");
-export const subPortTable = defineTable<SubPort>()("sub_port", { resource: "sub_port", indexes: { port: (s) => s.port_id, parent: (s) => s.parent_id } });
+export const subPortTable = defineTable<SubPort>()("tagged_port", { resource: "sub_port", indexes: { port: (s) => s.port_id, parent: (s) => s.parent_id } });
 
 const holder = (portId: string): string => `port/${portId}`;
 /** Its own zone of connections, at each chassis where it is. */
