@@ -43,6 +43,7 @@ export * from "./references.ts";
 export * from "./packets.ts";
 export * from "./effects.ts";
 export * from "./flow-counts.ts";
+export { FlowCounters, type Countable, type CountFact, type FlowCountersOptions, type StoredCount } from "./counting/counters.ts";
 export * from "./explain.ts";
 export * from "./pipeline.ts";
 export * from "./service.ts";

@@ -1,0 +1,201 @@
+// Counters over flows that come and go: what is counted is looked at when somebody asks, and once in a while for a day after, so that what flows have counted
+// which come and go meanwhile is kept; all others in turns, so many flows at a time. An app says what is counted, and where its totals are stored.
+import { momentOf, timestampOf } from "../../lib/clock.ts";
+import type { FlowCounts } from "../flow-counts.ts";
+import type { ServiceHost } from "../service.ts";
+import { learned, type SoftTable } from "../soft-table.ts";
+import type { ReadView, Row, Table } from "../table.ts";
+import { Remembered } from "./remembered.ts";
+import { Totals, type Counted } from "./totals.ts";
+
+/** What is stored of a counter. `id` is what is counted. */
+export interface StoredCount extends Row, Counted {
+  /** RFC 3339; since when it is counted. Absent: an earlier version stored it. */
+  readonly since?: string;
+}
+
+/** What is known of a counter now, for a soft table. */
+export interface CountFact extends Row, Pick<Counted, "last_hit"> {
+  /** Null: no switch has said. */
+  readonly packets: number | null;
+  /** Of these, with their Ethernet headers. */
+  readonly bytes: number | null;
+  /** Whether every switch that should have flows of it said. */
+  readonly complete: boolean;
+  /** RFC 3339: since when it is counted; when it was looked at; and since when nothing was seen to match, of what is counted. */
+  readonly since: string;
+  readonly looked_at: string;
+  readonly idle_since: string;
+}
+
+/** Something that is counted. */
+export interface Countable {
+  readonly id: string;
+  /** Whose room it takes, and who pays where nobody asks. */
+  readonly project_id: string;
+}
+
+export interface FlowCountersOptions {
+  /** Unique among all counters: of several controllers one stores what each has counted. */
+  readonly name: string;
+  /** As provenance shows the change that stores totals. */
+  readonly what: string;
+  readonly stored: Table<StoredCount>;
+  readonly facts: SoftTable<CountFact>;
+  /** What switches say of it now. */
+  look(this: void, id: string, payer: string): Promise<FlowCounts>;
+  /** Whether it is there still, so that its totals are worth storing. */
+  isThere(this: void, view: ReadView, id: string): boolean;
+  /** Seconds from one turn to the next, default 60. */
+  readonly everyS?: number;
+  /** How many are counted, of all and of a project; as facts have them. */
+  readonly room: { readonly count: number; readonly project: number };
+}
+
+const DAY_S = 86_400;
+const LOOK_S = 60;
+/** Flows of what nobody asks for, of which this many are looked at in one turn. */
+const FLOWS_A_TURN = 3000;
+/** Seconds after the start in which the first of these have their turn. */
+const FIRST_S = 5;
+/** What was counted lately is looked at no more. */
+const FRESH_S = 1;
+/** How long what changes by counting alone waits to be stored; where nobody asks for it, and it was hit before. */
+const STORE_S = 600;
+const STORE_UNASKED_S = DAY_S;
+const ROWS_A_TIME = 1000;
+/** Flows whose last counts are remembered, of all and of a project. What is forgotten counts on from what is stored. */
+const FLOWS = { all: 500_000, project: 50_000 };
+const AT_ONCE = 32;
+/** Who causes the looks that nobody waits for. */
+const NOBODY = "";
+
+interface Watched extends Countable {
+  totals: Totals;
+  /** Seconds. */
+  askedAt: number;
+  lookedAt: number;
+  storedAt: number;
+  stored: Counted | undefined;
+  readonly since: string;
+  /** RFC 3339: it had counted more than was stored when a controller first looked. */
+  grownAt: string | undefined;
+  looking: Promise<void> | undefined;
+}
+
+export class FlowCounters {
+  private readonly host: ServiceHost;
+  private readonly options: FlowCountersOptions;
+  private readonly watched: Remembered<Watched>;
+
+  /** `known`: what is counted from the start on, that which has stored totals first. */
+  constructor(host: ServiceHost, options: FlowCountersOptions, known: { readonly stored: Iterable<Countable>; readonly all: Iterable<Countable> }) {
+    this.host = host;
+    this.options = options;
+    this.watched = new Remembered<Watched>({ ...FLOWS, count: options.room.count });
+    for (const one of known.stored) if (this.watched.size < options.room.count) this.watch(one).storedAt = this.now;
+    for (const one of known.all) this.follow(one);
+    host.after(FIRST_S, () => {
+      host.every(options.everyS ?? LOOK_S, () => this.turn());
+      return this.turn();
+    });
+  }
+
+  /** Counts something that nobody asks for, as long as there is room. */
+  follow(one: Countable): void {
+    const { count, project } = this.options.room;
+    if (this.watched.size < count && this.watched.countOf(one.project_id) < project) this.watch(one);
+  }
+
+  private get now(): number {
+    return this.host.clock.monotonic() / 1000;
+  }
+
+  private watch({ id, project_id }: Countable): Watched {
+    let found = this.watched.get(id);
+    if (found === undefined) {
+      const stored = this.host.view.get(this.options.stored, id);
+      found = {
+        id, project_id, totals: new Totals(stored), askedAt: -Infinity, lookedAt: -Infinity, storedAt: -Infinity, stored, since: stored?.since ?? timestampOf(this.host.clock.now()), grownAt: undefined, looking: undefined,
+      };
+      this.watched.put(found, 0);
+    }
+    return found;
+  }
+
+  /** Looks at these; `payer`: the project that asks. */
+  async asked(those: readonly Countable[], payer: string): Promise<void> {
+    const wanted = new Set(those.map((one) => this.watch(one)));
+    for (const one of wanted) one.askedAt = this.now;
+    await Promise.all([...wanted].map((one) => this.look(one, payer)));
+  }
+
+  private look(one: Watched, payer: string): Promise<void> {
+    if (this.now - one.lookedAt < FRESH_S) return Promise.resolve();
+    return (one.looking ??= this.count(one, payer).finally(() => (one.looking = undefined)));
+  }
+
+  private async count(one: Watched, payer: string): Promise<void> {
+    const counts = await this.options.look(one.id, payer);
+    if (this.watched.get(one.id) !== one) return;
+    // Flows may have come and gone while another controller looked.
+    const kept = this.host.view.get(this.options.stored, one.id);
+    if (kept !== undefined && kept.gone_packets > one.totals.now.gone_packets) one.totals = new Totals(kept);
+    const before = one.totals.now.packets;
+    one.totals.look(counts);
+    const { complete } = one.totals;
+    const { packets, bytes, last_hit } = one.totals.now;
+    // Of a host that has not said since the start it is not known what it has counted meanwhile.
+    if (packets > before && (one.lookedAt !== -Infinity ? last_hit === null : one.stored !== undefined)) one.grownAt = counts.at;
+    one.lookedAt = this.now;
+    this.watched.put(one, one.totals.flows);
+    const known = complete || packets > 0;
+    const idle_since = [one.since, last_hit ?? one.since, one.grownAt ?? one.since].reduce((a, b) => (momentOf(b) > momentOf(a) ? b : a));
+    this.host.learn([learned(this.options.facts, one.project_id, { id: one.id, packets: known ? packets : null, bytes: known ? bytes : null, last_hit, complete, since: one.since, looked_at: counts.at, idle_since })]);
+  }
+
+  /** One turn for those that were asked for lately, and for some of the others: those that were looked at longest ago. */
+  private async turn(): Promise<void> {
+    const waiting: Watched[] = [];
+    let flows = 0;
+    for (const one of this.watched.values()) {
+      // Whoever has too many loses those that were looked at longest ago, as facts do.
+      if (one.lookedAt !== -Infinity && this.host.view.fact(this.options.facts, one.id) === undefined) this.watched.delete(one.id);
+      else if (this.now - one.askedAt < DAY_S) waiting.push(one);
+      else if (flows < FLOWS_A_TURN) {
+        waiting.push(one);
+        flows += 1 + one.totals.flows;
+      }
+    }
+    const next = async (): Promise<void> => {
+      for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await this.look(one, NOBODY);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, next));
+    await this.store(false);
+  }
+
+  /** Of several controllers, each of which looks by itself, one stores. What flows that went have counted soon, what is still on switches at long intervals, unless it is `all` that is wanted. */
+  async store(all: boolean): Promise<void> {
+    const { name, what, stored, isThere } = this.options;
+    const rows: StoredCount[] = [];
+    for (const one of this.watched.values()) {
+      const { now } = one.totals;
+      if (one.stored === now || one.lookedAt === -Infinity || same(one.stored, now) || !this.host.acts(`${name}/${one.id}`)) continue;
+      if (!all && now.gone_packets === one.stored?.gone_packets && this.now - one.storedAt < (this.now - one.askedAt < DAY_S || one.stored.packets === 0 ? STORE_S : STORE_UNASKED_S)) continue;
+      one.stored = now;
+      one.storedAt = this.now;
+      rows.push({ id: one.id, ...now, since: one.since });
+    }
+    for (let at = 0; at < rows.length; at += ROWS_A_TIME) {
+      await this.host.transact(what, (tx) => {
+        for (const row of rows.slice(at, at + ROWS_A_TIME)) if (isThere(tx, row.id)) tx.put(stored, row);
+      });
+    }
+  }
+
+  forget(id: string): void {
+    this.watched.delete(id);
+  }
+}
+
+const same = (a: Counted | undefined, b: Counted): boolean => a?.packets === b.packets && a.bytes === b.bytes && a.gone_packets === b.gone_packets && a.last_hit === b.last_hit;
