@@ -1,5 +1,5 @@
 // Routing domains: a router routes between networks of one of them alone.
-import { defineQuestion, defineTable, load, toStage, type ReadView, type Row } from "#app";
+import { defineQuestion, defineTable, load, next, type ReadView, type Row } from "#app";
 
 /** By family, where a router's networks are not all of one domain: these domains, in order. */
 export interface Domains {
@@ -48,5 +48,5 @@ export function inDomains(router: Divided, networkId: string, view: ReadView) {
   return [...(four === undefined ? [] : [load("domain4", four), load("translated", 0)]), ...(six === undefined ? [] : [load("domain6", six)])];
 }
 
-/** What was translated on its way in is routed, whatever domain it comes from. */
-export const routeTranslated = ({ domains }: Divided) => [...(domains?.[4] === undefined ? [] : [load("translated", 1)]), toStage("route")] as const;
+/** In the stage `translate`: what was translated on its way in goes on and is routed, whatever domain it comes from. */
+export const routeTranslated = ({ domains }: Divided) => [...(domains?.[4] === undefined ? [] : [load("translated", 1)]), next] as const;

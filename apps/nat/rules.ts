@@ -181,7 +181,7 @@ const floating = nat.rule({
       }
       if (!place.distributed) continue;
       if (othersOf(place, inside, view).length > 0) answerByGateway(out, view, scope, place.gateway_id, { source: inside, called: ip, zone, first: isFirst(place, inside, view) });
-      leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, [toEntrance(OUT)]);
+      leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, [next]);
       leadOutside(place, host, network, view, out);
     }
   },
@@ -266,9 +266,6 @@ const forwarding = nat.rule({
     }
   },
 });
-
-/** Out by the gateway, as by a floating IP on the host of its port. */
-const OUT = nat.entrance("nat_out");
 
 /** What conntrack knows or has translated goes on to whom it is for, with the addresses that it has by now. */
 function toRouter(router: LiveRouter, zone: number, scope: Scope, out: Emit<typeof nat>): void {

@@ -13,10 +13,12 @@ export interface OpsList {
   rows(this: void, view: LiveView, asked: Readonly<Record<string, string>>): Iterable<object>;
 }
 
-/** A gauge in `GET /metrics`. Its labels' values are few: hosts, states, never ids of tenants' resources. */
+/** A gauge in `GET /metrics`. Its labels' values are few: hosts, states, never ids of tenants' resources, but of those that are there to be counted. */
 export interface OpsGauge {
-  /** `axion_...`, unit last. */
+  /** `axion_...`, unit last; of a counter `..._total` behind it. */
   readonly name: string;
+  /** It only grows, or begins anew: Prometheus takes its rate. */
+  readonly counter?: true;
   readonly about: string;
   readonly labels?: readonly string[];
   /** A value, or one for each set of labels; at most 4,096 are shown. */

@@ -47,6 +47,19 @@ export class Metrics {
     return { inc } as unknown as Counter<L>;
   }
 
+  /** A counter whose values somebody else keeps: `read` gives them when the metrics are asked for. @throws Error when the name is taken, or no metric name. */
+  counted(name: string, about: string, read: () => Iterable<Sample>, labels: readonly string[] = []): void {
+    this.mustBeFree(name);
+    new PromCounter<string>({
+      name, help: about, labelNames: labels, registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const { labels: given, value } of read()) this.inc(given, value);
+      },
+    });
+    this.reads.set(name, read);
+  }
+
   /** `read` gives the value, or one for each set of labels, when the metrics are asked for. @throws Error when the name is taken, or no metric name. */
   gauge<L extends string = never>(name: string, about: string, read?: () => number | Iterable<Sample<L>>, labels: readonly L[] = []): Gauge<L> {
     this.mustBeFree(name);

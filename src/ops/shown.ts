@@ -63,7 +63,9 @@ export function appGauges(metrics: Metrics, { apps, view, guard }: Pick<ShownPar
   for (const app of apps) {
     for (const gauge of app.gauges ?? []) {
       const { name, about, labels = [] } = gauge;
-      metrics.gauge(name, about, () => guard<readonly Sample[]>({ app: app.name, hook: `gauge ${name}` }, {}, () => samplesOf(gauge.read(view)), []), labels);
+      const read = (): readonly Sample[] => guard<readonly Sample[]>({ app: app.name, hook: `gauge ${name}` }, {}, () => samplesOf(gauge.read(view)), []);
+      if (gauge.counter === true) metrics.counted(name, about, read, labels);
+      else metrics.gauge(name, about, read, labels);
     }
   }
 }

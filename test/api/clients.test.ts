@@ -6,7 +6,7 @@ import { OpenStack } from "../support/openstack.ts";
 import { ControllerProcess } from "../support/process.ts";
 
 /** What commands begin with of extensions that are not advertised: these are left out. */
-const OTHERS: readonly (readonly [prefix: string, alias: string])[] = [["local ip", "local_ip"], ["network meter", "metering"], ["network qos", "qos"]];
+const OTHERS: readonly (readonly [prefix: string, alias: string])[] = [["local ip", "local_ip"], ["network qos", "qos"]];
 
 type Shown = Readonly<Record<string, unknown>> & { readonly id: string };
 
@@ -318,6 +318,20 @@ describe.skipIf((await keystoneMissing()).length > 0)("Debian's openstack client
     await demo.ok("network auto allocated topology delete");
     await admin.ok("network delete", "world");
     await admin.ok("subnet pool delete", "all");
+  }, 120_000);
+
+  test("metering labels", async () => {
+    const label = await admin.show("network meter create", "bill", "--project", "demo", "--description", "d");
+    expect(label).toMatchObject({ name: "bill", description: "d", shared: false, project_id: keystone.ids.get("project demo") });
+    expect(await reader.show("network meter show", "bill")).toMatchObject({ id: label.id });
+    expect(await reader.list("Name", "network meter list")).toEqual(["bill"]);
+    expect(await other.list("Name", "network meter list")).toEqual([]);
+    const rule = await admin.show("network meter rule create", "bill", "--project", "demo", "--egress", "--remote-ip-prefix", "10.0.0.0/24");
+    expect(await reader.show("network meter rule show", rule.id)).toMatchObject({ direction: "egress", excluded: false, remote_ip_prefix: "10.0.0.0/24", metering_label_id: label.id });
+    expect(await reader.list("ID", "network meter rule list")).toEqual([rule.id]);
+    expect(await demo.refused("network meter rule delete", rule.id)).toContain(POLICY);
+    await admin.ok("network meter rule delete", rule.id);
+    await admin.ok("network meter delete", "bill");
   }, 120_000);
 
   test("security groups and address groups", async () => {

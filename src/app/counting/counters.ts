@@ -2,7 +2,7 @@
 // which come and go meanwhile is kept; all others in turns, so many flows at a time. An app says what is counted, and where its totals are stored.
 import { momentOf, timestampOf } from "../../lib/clock.ts";
 import type { FlowCounts } from "../flow-counts.ts";
-import type { ServiceHost } from "../service.ts";
+import type { Cancel, ServiceHost } from "../service.ts";
 import { learned, type SoftTable } from "../soft-table.ts";
 import type { ReadView, Row, Table } from "../table.ts";
 import { Remembered } from "./remembered.ts";
@@ -48,6 +48,8 @@ export interface FlowCountersOptions {
   isThere(this: void, view: ReadView, id: string): boolean;
   /** Seconds from one turn to the next, default 60. */
   readonly everyS?: number;
+  /** Seconds that what changes by counting alone waits to be stored, of what is asked for and of the rest, default 600 and a day. What flows that went have counted never waits. */
+  readonly storeS?: { readonly asked: number; readonly others: number };
   /** How many are counted, of all and of a project; as facts have them. */
   readonly room: { readonly count: number; readonly project: number };
 }
@@ -60,9 +62,9 @@ const FLOWS_A_TURN = 3000;
 const FIRST_S = 5;
 /** What was counted lately is looked at no more. */
 const FRESH_S = 1;
-/** How long what changes by counting alone waits to be stored; where nobody asks for it, and it was hit before. */
-const STORE_S = 600;
-const STORE_UNASKED_S = DAY_S;
+const STORE_S = { asked: 600, others: DAY_S };
+/** Seconds until what flows that went have counted is stored: others may go meanwhile. */
+const GONE_S = 1;
 const ROWS_A_TIME = 1000;
 /** Flows whose last counts are remembered, of all and of a project. What is forgotten counts on from what is stored. */
 const FLOWS = { all: 500_000, project: 50_000 };
@@ -87,6 +89,7 @@ export class FlowCounters {
   private readonly host: ServiceHost;
   private readonly options: FlowCountersOptions;
   private readonly watched: Remembered<Watched>;
+  private storing: Cancel | undefined;
 
   /** `known`: what is counted from the start on, that which has stored totals first. */
   constructor(host: ServiceHost, options: FlowCountersOptions, known: { readonly stored: Iterable<Countable>; readonly all: Iterable<Countable> }) {
@@ -149,6 +152,7 @@ export class FlowCounters {
     if (packets > before && (one.lookedAt !== -Infinity ? last_hit === null : one.stored !== undefined)) one.grownAt = counts.at;
     one.lookedAt = this.now;
     this.watched.put(one, one.totals.flows);
+    if (one.totals.now.gone_packets > (one.stored?.gone_packets ?? 0)) this.storeSoon();
     const known = complete || packets > 0;
     const idle_since = [one.since, last_hit ?? one.since, one.grownAt ?? one.since].reduce((a, b) => (momentOf(b) > momentOf(a) ? b : a));
     this.host.learn([learned(this.options.facts, one.project_id, { id: one.id, packets: known ? packets : null, bytes: known ? bytes : null, last_hit, complete, since: one.since, looked_at: counts.at, idle_since })]);
@@ -174,14 +178,22 @@ export class FlowCounters {
     await this.store(false);
   }
 
+  private storeSoon(): void {
+    if (this.storing !== undefined) return;
+    this.storing = this.host.after(GONE_S, () => {
+      this.storing = undefined;
+      return this.store(false);
+    });
+  }
+
   /** Of several controllers, each of which looks by itself, one stores. What flows that went have counted soon, what is still on switches at long intervals, unless it is `all` that is wanted. */
   async store(all: boolean): Promise<void> {
-    const { name, what, stored, isThere } = this.options;
+    const { name, what, stored, isThere, storeS: { asked, others } = STORE_S } = this.options;
     const rows: StoredCount[] = [];
     for (const one of this.watched.values()) {
       const { now } = one.totals;
       if (one.stored === now || one.lookedAt === -Infinity || same(one.stored, now) || !this.host.acts(`${name}/${one.id}`)) continue;
-      if (!all && now.gone_packets === one.stored?.gone_packets && this.now - one.storedAt < (this.now - one.askedAt < DAY_S || one.stored.packets === 0 ? STORE_S : STORE_UNASKED_S)) continue;
+      if (!all && now.gone_packets === one.stored?.gone_packets && this.now - one.storedAt < (this.now - one.askedAt < DAY_S || one.stored.packets === 0 ? asked : others)) continue;
       one.stored = now;
       one.storedAt = this.now;
       rows.push({ id: one.id, ...now, since: one.since });

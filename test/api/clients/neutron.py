@@ -155,6 +155,10 @@ floating = make("floatingip", floating_network_id=outside.id, port_id=port.id, f
 floating.update(port_id=None)
 forwarding = make("port_forwarding", parent=floating.id, under="floatingips", internal_port_id=port.id, internal_ip_address=four, protocol="tcp", internal_port=80, external_port=8080)
 forwarding.update(external_port=8081)
+label = make("metering_label", under="metering", name="bill", description="d")
+meter = make("metering_label_rule", under="metering", metering_label_id=label.id, direction="egress", remote_ip_prefix="10.0.0.0/24")
+for part in (meter, label):
+    part.delete()
 helper = make("conntrack_helper", parent=router.id, under="routers", protocol="tcp", port=21, helper="ftp")
 helper.update(protocol="udp", port=69, helper="tftp")
 proxy = make("ndp_proxy", "ndp_proxies", router_id=router.id, port_id=port.id)
