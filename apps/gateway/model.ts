@@ -283,6 +283,23 @@ export interface GatewayAddress extends Row {
 }
 export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_address", { derived: true, open: true, indexes: { gateway: (a) => a.gateway_id, mac: (a) => a.mac, ip: (a) => a.ip } });
 
+/**
+ * A table that what leaves by a gateway passes, on the host where it leaves, before it is translated. A joint (derived): an app that requires this one says
+ * so of the gateways that it is about, and others pay nothing; the table stands in the stage `translate_out`, behind gateway_here and before nat_out, and hands on by `next`.
+ * Rows carry `<app>/...` as id; of several of one gateway the first by id counts.
+ */
+export interface GatewayPassage extends Row {
+  readonly gateway_id: string;
+  readonly table: Entrance;
+}
+export const gatewayPassageTable = defineTable<GatewayPassage>()("gateway_passage", { derived: true, open: true, indexes: { gateway: (p) => p.gateway_id } });
+const passageOf = (view: ReadView, gatewayId: string): GatewayPassage | undefined => view.by(gatewayPassageTable, "gateway", gatewayId).toSorted((a, b) => (a.id < b.id ? -1 : 1))[0];
+/** Out by a gateway, on the host where that is, from gateway_out. */
+export function onwardBy(view: ReadView, gatewayId: string): typeof next | ReturnType<typeof toEntrance> {
+  const passage = passageOf(view, gatewayId);
+  return passage === undefined ? next : toEntrance(passage.table);
+}
+
 /** Id of the port that an address outside leads to, of an external network and for a packet. An app that translates, or answers for addresses, says. */
 export const portBehind = defineQuestion<(view: ReadView, networkId: string, ip: string, packet: Pick<PacketQuestion, "protocol" | "port">) => string | undefined>("port_behind");
 

@@ -11,7 +11,7 @@ import { liveRouterTable, routerScope, unresolvedInto } from "../l3/model.ts";
 import { leaveAs, receiveVni, sharedEncap, tunnelPort, vniOf, vniPool } from "../overlay/model.ts";
 import { answersMachines, groupOf, hostsIn, prefixesOf } from "./derive.ts";
 import {
-  asideId, gatewayAddressTable, gatewayAsideTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, outsideScope, peerPortName, peerPorts, PUNT_METER, sentBy, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
+  asideId, gatewayAddressTable, gatewayAsideTable, gatewayGroups, gatewayMeters, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, listScope, onwardBy, outsideScope, peerPortName, peerPorts, PUNT_METER, sentBy, tellTooBig, travelsInTunnels, vniHolder, type GatewayPlan,
 } from "./model.ts";
 import { arrival, asRouted, bound, isAside } from "./multihoming/rules.ts";
 import { gateway } from "./tables.ts";
@@ -209,7 +209,9 @@ const gateways = gateway.rule({
       out.include(here, outsideScope(network.id));
       const before = groupsBefore(view, hostsBefore(plan, place));
       if (place > 0 && before === undefined) continue;
-      const onward = place === 0 ? [next] : ([...redirected, { type: "group", id: before!.out }] as const);
+      const passage = onwardBy(view, plan.id);
+      if (passage.type === "entrance") out.flow(here, "gateway_here", { priority: 100, match: sent, actions: [passage] });
+      const onward = place === 0 ? [passage] : ([...redirected, { type: "group", id: before!.out }] as const);
       const others = group(view, groupOf.others(plan.list, place));
       if (!isAside(plan, id, view) || others === undefined) out.flow(here, "gateway_out", { priority: 110, match: sent, actions: onward });
       else {

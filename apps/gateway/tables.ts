@@ -20,7 +20,7 @@ export const gateway = definePipeline({
       match: ["reg:router", "reg:router_zone", "ct_zone", "ct_state", "eth_type", "ipv4_src", "ct_nw_dst"],
     },
     gateway_out: { stage: "translate_out", miss: "next", about: "what a router sends by its gateway goes to the host that has it, and on from there", match: ["reg:router", "reg:net", "reg:by_gateway", "eth_src", "eth_type", "ipv4_src"] },
-    gateway_here: { stage: "translate_out", aside: true, after: ["gateway_out"], miss: "next", about: "what leaves here since no host that comes before this one lives", match: [] },
+    gateway_here: { stage: "translate_out", aside: true, after: ["gateway_out"], miss: "next", about: "what leaves here since no host that comes before this one lives", match: ["reg:router", "reg:net", "eth_src"] },
     gateway_exit: { stage: "translate_out", last: true, miss: "next", about: "what leaves, translated if it is to be, does so in the gateway's own name: outside it is no router's any more", match: ["reg:net"] },
   },
 });

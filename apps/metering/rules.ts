@@ -1,7 +1,7 @@
 // Metering as flows. Packets of one router may be counted under several labels, so each label's rules are a call of their own, and the packet goes on
 // afterwards as if nothing had been. Of the rules of a label the narrowest that matches has the packet: it is counted once.
 import { callTable, chassisScope, each, ethType, ipDst, ipSrc, load, next, parseCidr, familyMatch, derivation, type Emit, type ReadView } from "#app";
-import { gatewayAddressTable, gatewayPlanTable, routerGatewayTable } from "../gateway/model.ts";
+import { gatewayAddressTable, gatewayPassageTable, gatewayPlanTable, routerGatewayTable, type GatewayPassage } from "../gateway/model.ts";
 import { networkTable } from "../l2/model.ts";
 import { liveRouterTable, routerTable, translationTable, type Translation } from "../l3/model.ts";
 import { labelScope, labelsOf, meteringLabelRuleTable, meteringLabelTable, type Direction, type MeteringLabelRule } from "./model.ts";
@@ -24,17 +24,26 @@ function atEdge(chassis: string, { router_id, network_id }: { readonly router_id
   }
 }
 
-/** What comes in passes the stage in which it is counted, whether it is translated there or not. */
+const labelsAt = (routerId: string, view: ReadView): number => {
+  const router = view.get(routerTable, routerId);
+  return router === undefined ? 0 : labelsOf(view, router).length;
+};
+
 export const derive = [
+  derivation({
+    name: "passage",
+    on: each(routerGatewayTable),
+    into: gatewayPassageTable,
+    reads: [routerTable, meteringLabelTable],
+    derive: ({ id, router_id }, view): GatewayPassage | undefined => (labelsAt(router_id, view) === 0 ? undefined : { id: `metering/${id}`, gateway_id: id, table: metering.entrance("metering_out") }),
+  }),
+  /** What comes in passes the stage in which it is counted, whether it is translated there or not. */
   derivation({
     name: "entry",
     on: each(routerGatewayTable),
     into: translationTable,
     reads: [routerTable, meteringLabelTable],
-    derive({ id, router_id, network_id }, view): Translation | undefined {
-      const router = view.get(routerTable, router_id);
-      return router === undefined || labelsOf(view, router).length === 0 ? undefined : { id: `metering/${id}`, router_id, from: network_id };
-    },
+    derive: ({ id, router_id, network_id }, view): Translation | undefined => (labelsAt(router_id, view) === 0 ? undefined : { id: `metering/${id}`, router_id, from: network_id }),
   }),
 ];
 

@@ -59,7 +59,7 @@ test("a floating IP is where its port is, with that host's zone, and follows it;
   expect(h.view.get(floatingPlaceTable, id)).toMatchObject({ distributed: true, hosts: ["hv1"] });
   expect(zones()).toEqual(["gw1", "gw2", "hv1"]);
   expect(flows("hv1", "nat_known").filter((f) => f.includes("nat(dst="))).toHaveLength(1);
-  expect(flows("hv1", "gateway_out").filter((f) => f.includes(`goto_table:${h.layout.table("metering_out").id}`))).toHaveLength(1);
+  expect(flows("hv1", "gateway_out").filter((f) => f.includes(`goto_table:${h.layout.table("nat_out").id}`))).toHaveLength(1);
   expect(flows("hv1", "nat_leaving").filter((f) => f.includes("nat(src="))).toHaveLength(1);
   await h.unplug("hv1", port);
   await h.plug("hv2", port, 11);
