@@ -159,7 +159,6 @@ export function askedBy(view: ReadView, { list, network_id }: GatewayPlan, chass
 }
 
 export const asideId = (list: string, chassis: string): string => `${list}/${chassis}`;
-
 /**
  * Who has an address outside that somebody sent to (stored): whoever answered, or the port that the model lists. `id` is addressId(...).
  */
@@ -201,9 +200,7 @@ export const askingHolder = (networkId: string): string => `gateway/asking/${net
 /** And that by which they go from routers to hosts on the network's physical one. */
 export const roundaboutHolder = (networkId: string): string => `gateway/roundabout/${networkId}`;
 
-/** The port by which a host and one other watch each other. */
 export { peerPortName };
-
 /** Whether hosts carry a network by tunnels alone: then every host leads there. One that is on a physical network is outside where that is. */
 export function travelsInTunnels(view: ReadView, networkId: string): boolean {
   const segments = view.by(segmentTable, "network", networkId);
@@ -242,7 +239,6 @@ export function activeHost(host: Pick<ServiceHost, "view" | "synced">, plan: Gat
 }
 
 export const usedBy = (ready: Readonly<GatewayReady> | undefined): boolean => ready !== undefined && (ready.users || ready.fellows);
-
 /** Hosts with a router that has a gateway with this list of hosts have the group that chooses one. */
 export const listScope = defineScope("gateway-list");
 
@@ -293,10 +289,9 @@ export interface GatewayPassage extends Row {
   readonly table: Entrance;
 }
 export const gatewayPassageTable = defineTable<GatewayPassage>()("gateway_passage", { derived: true, open: true, indexes: { gateway: (p) => p.gateway_id } });
-const passageOf = (view: ReadView, gatewayId: string): GatewayPassage | undefined => view.by(gatewayPassageTable, "gateway", gatewayId).toSorted((a, b) => (a.id < b.id ? -1 : 1))[0];
 /** Out by a gateway, on the host where that is, from gateway_out. */
 export function onwardBy(view: ReadView, gatewayId: string): typeof next | ReturnType<typeof toEntrance> {
-  const passage = passageOf(view, gatewayId);
+  const [passage] = view.by(gatewayPassageTable, "gateway", gatewayId).toSorted((a, b) => (a.id < b.id ? -1 : 1));
   return passage === undefined ? next : toEntrance(passage.table);
 }
 
