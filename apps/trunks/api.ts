@@ -3,7 +3,7 @@ import {
   badRequest, conflict, defineResource, extendResource, invalidFor, invalidInput, memberOf, notFound, reference,
   type Action, type Alias, type ApiContext, type Check, type ReadView, type Tx,
 } from "#app";
-import { chosenSegments, isAnothersPort, isNetworkPort, isTransparent, networkTable, portBindingTable, portResource, portStatusTable, portTable, shownHost, type Port } from "../l2/model.ts";
+import { arrivalTable, chosenSegments, isAnothersPort, isNetworkPort, isTransparent, networkTable, portBindingTable, portResource, portStatusTable, portTable, shownHost, type Port } from "../l2/model.ts";
 import { mtuOf } from "../overlay/model.ts";
 import { SUB_PORT_OWNER, subPortsOf, subPortTable, trunkResource, trunkStatus, trunkTable, type SubPort, type Trunk } from "./model.ts";
 
@@ -188,6 +188,14 @@ const ofPort = extendResource(portResource, {
   attributes: { trunk_details: { type: "object", about: "Of the parent of a trunk: `trunk_id`, and its `sub_ports` with their MACs.", alias: "trunk-details" } },
   update(tx, row, changes) {
     if (changes["binding:host_id"] !== undefined && tx.get(subPortTable, row.id) !== undefined) forgetHost(tx, row.id);
+  },
+  // A machine that moved has connections of all its ports under way.
+  completed(tx, done) {
+    for (const { row } of done) {
+      const arrival = tx.get(arrivalTable, row.id);
+      if (arrival?.since !== tx.now) continue;
+      for (const { id } of tx.by(subPortTable, "parent", row.id)) tx.put(arrivalTable, { ...arrival, id });
+    }
   },
   remove(tx, row, ctx) {
     const [its] = tx.by(trunkTable, "port", row.id);

@@ -3,7 +3,7 @@ import type { App } from "#app";
 import { aliases, extend, references, resources } from "./api.ts";
 import { answers } from "./explain.ts";
 import { subPortTable, trunkParentTable, trunkTable } from "./model.ts";
-import { derive, rules, trunks } from "./rules.ts";
+import { derive, portContext, rules, trunks } from "./rules.ts";
 
 export default {
   name: "trunks",
@@ -17,5 +17,6 @@ export default {
   answers,
   pipeline: trunks,
   derive,
+  portContext,
   rules,
 } satisfies App;

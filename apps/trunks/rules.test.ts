@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { portTable } from "../l2/model.ts";
+import { arrivalTable, attachmentTable, portTable } from "../l2/model.ts";
 import { compare } from "../../test/support/from-scratch.ts";
 import { Harness, textOf } from "../../test/support/harness.ts";
 
@@ -100,4 +100,35 @@ test("without the app its trunks wait for it; what they stood on and is gone tak
   expect((await h.call("GET", `/v2.0/trunks/${trunk.id}`)).body.trunk).toMatchObject({ sub_ports: [] });
   expect(tagged("hv1", 5)).toHaveLength(1);
   expect((await h.call("DELETE", `/v2.0/ports/${b}`)).status, "it is in no trunk any more").toBe(204);
+});
+
+test("a machine that moves by bindings has its sub-ports' flows at the other host before it is there, and nothing of its parent's zones is waited for", async () => {
+  const parent = await port(0, { device_owner: "compute:nova", device_id: "server" });
+  const a = await port(1);
+  await h.create("trunk", { port_id: parent, sub_ports: [vlan(a, 100)] });
+  await h.call("PUT", `/v2.0/ports/${parent}`, { port: { "binding:host_id": "hv1" } });
+  await h.plug("hv1", parent, 5);
+  await h.settled();
+  const places = (): string[] => h.view.by(attachmentTable, "port", a).map((at) => `${at.role} ${at.chassis} ${at.ofport} ${at.vlan}`).sort();
+  const toPort = (host: string): string[] => flows(host, "locate").map(({ text }) => text).filter((t) => t.includes(`reg2=0x${h.view.get(portTable, a)!.key.toString(16)} `) || t.includes(`reg2=0x${h.view.get(portTable, a)!.key.toString(16)},`));
+  expect((await h.call("POST", `/v2.0/ports/${parent}/bindings`, { binding: { host: "hv2" } })).status).toBe(201);
+  expect(places()).toEqual(["active hv1 5 100"]);
+  await h.plug("hv2", parent, 7);
+  await h.settled();
+  expect(places()).toEqual(["active hv1 5 100", "standby hv2 7 100"]);
+  // Nothing comes from it, and nothing goes to it.
+  expect(tagged("hv2", 7)).toEqual([expect.stringMatching(/dl_vlan=100 .*actions=drop$/)]);
+  expect(toPort("hv2")).toEqual([expect.stringMatching(/actions=drop$/)]);
+  compare(h, ["hv1", "hv2"]);
+  expect((await h.call("PUT", `/v2.0/ports/${parent}/bindings/hv2/activate`)).status).toBe(200);
+  await h.settled();
+  expect(places()).toEqual(["active hv2 7 100", "standby hv1 5 100"]);
+  expect([h.view.get(arrivalTable, parent)?.chassis, h.view.get(arrivalTable, a)?.chassis]).toEqual(["hv2", "hv2"]);
+  expect(tagged("hv2", 7).some((t) => /dl_vlan=100 .*pop_vlan/.test(t))).toBe(true);
+  expect(tagged("hv1", 5).some((t) => t.includes("pop_vlan"))).toBe(false);
+  compare(h, ["hv1", "hv2"]);
+  await h.unplug("hv1", parent);
+  await h.settled();
+  expect(places()).toEqual(["active hv2 7 100"]);
+  expect(h.complaints).toEqual([]);
 });
