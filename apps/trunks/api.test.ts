@@ -106,6 +106,8 @@ test("what names no sub-port is refused, by the place where it stands", async ()
   expect(await message(add(trunk, [vlan(a, 5), { port_id: b.id, segmentation_type: "vlan" }]))).toContain(`sub_ports[1] of port ${b.id} has no segmentation_id`);
   for (const trunkOf of [{}, { port_id: "x" }, { port_id: parent.id, status: "ACTIVE" }]) expect(await refused(() => call("POST", "trunks", { trunk: trunkOf }))).toMatch(/^400 /);
   expect(await refused(() => call("POST", "trunks", { trunk: { port_id: UNKNOWN } }))).toBe("404 PortNotFound");
+  // The form comes first, whatever there is of what it names.
+  expect(await refused(() => call("POST", "trunks", { trunk: { port_id: UNKNOWN, sub_ports: [vlan(a, 5), vlan(b, 5)] } }))).toBe("400 InvalidInput");
   expect(await refused(() => call("PUT", `trunks/${trunk.id}`, { trunk: { port_id: a.id } }))).toMatch(/^400 /);
   expect(await refused(() => call("GET", `trunks/${UNKNOWN}/get_subports`))).toBe("404 TrunkNotFound");
 });

@@ -148,6 +148,7 @@ const trunk = defineResource(trunkResource, {
   bulk: true,
   create(tx, standard, input, ctx) {
     const row: Trunk = { port_id: input.port_id as string, admin_state_up: input.admin_state_up as boolean, ...standard };
+    checkForm(input.sub_ports as readonly Wanted[]);
     checkParent(tx, row.port_id, row, ctx);
     tx.put(trunkTable, row);
     add(tx, row, input.sub_ports as readonly Wanted[], ctx);
