@@ -1,6 +1,6 @@
 // For the tests here: a controller without switches, machines that ask, and name servers outside as a test wants them.
 import { expect } from "vitest";
-import { buildDns, buildEthernet, buildIpv4, buildIpv6, buildUdp, ethertypes, ipProtocols, parseDns, parsePacket, type DnsInput, type DnsMessage, type DnsQuestion } from "packet-codec";
+import { buildDns, buildEthernet, buildIpv4, buildIpv6, buildTcp, buildUdp, ethertypes, ipProtocols, parseDns, parsePacket, tcpFlags, type DnsInput, type DnsMessage, type DnsQuestion } from "packet-codec";
 import type { DatagramNetwork } from "../../src/services/index.ts";
 import { Harness } from "../../test/support/harness.ts";
 import { portTable } from "../l2/model.ts";
@@ -32,6 +32,9 @@ export class Names {
   /** What name servers say to a question; nothing: nobody is there. */
   set answers(answers: Servers["answers"]) {
     this.servers.answers = answers;
+  }
+  get askedByTcp(): number {
+    return this.servers.byTcp;
   }
   /** From now on: what becomes of a question in place of that. */
   set instead(open: DatagramNetwork["open"] | undefined) {
@@ -82,6 +85,48 @@ export class Names {
     return parseDns(frame.udp!.payload);
   }
 
+  /** What a machine hears on one connection when it writes this; the connection stays. */
+  async connection(portId: string, ip = "10.0.0.9", from = 5556): Promise<{ write: (bytes: Buffer) => Promise<Buffer>; flags: () => number }> {
+    const port = this.h.view.get(portTable, portId)!;
+    const ends = { src: ip, dst: SERVICE.ipv4 };
+    let seq = 1000;
+    const before = this.h.sent.length;
+    const heard = () => this.h.sent.slice(before).map(({ packet }) => parsePacket(Buffer.from(packet.data)).tcp).filter((t) => t?.dst_port === from).map((t) => t!);
+    const say = (flags: number, ack: number, payload: Buffer = Buffer.alloc(0)): void => {
+      const segment = buildTcp({ src_port: from, dst_port: 53, seq, ack, flags, window: 60_000 }, payload, ends);
+      const data = buildEthernet({ dst: SERVICE.mac, src: port.mac_address, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.tcp }, segment));
+      this.h.packets.handle({ chassis: "hv1", inPort: 1, tableId: this.h.layout.table("dns_request").id, data, match: { [this.h.layout.register("in_port_key").field]: port.key } });
+      seq += payload.length + (flags === tcpFlags.syn ? 1 : 0);
+    };
+    const turn = async (): Promise<void> => {
+      for (let n = 0; n < 60; n++) {
+        await new Promise((done) => setImmediate(done));
+        this.h.clock.advance(0);
+      }
+    };
+    say(tcpFlags.syn, 0);
+    await turn();
+    const iss = heard()[0]!.seq;
+    const read = (): Buffer => {
+      const parts = new Map(heard().filter((t) => t.payload.length > 0).map((t) => [(t.seq - iss - 1) >>> 0, t.payload]));
+      return Buffer.concat([...parts].sort(([a], [b]) => a - b).map(([, payload]) => payload));
+    };
+    say(tcpFlags.ack, iss + 1);
+    return {
+      write: async (bytes) => {
+        say(tcpFlags.ack | tcpFlags.psh, iss + 1 + read().length, bytes);
+        await turn();
+        for (let length = -1; length !== read().length;) {
+          length = read().length;
+          say(tcpFlags.ack, iss + 1 + length);
+          await turn();
+        }
+        return read();
+      },
+      flags: () => heard().reduce((all, t) => all | t.flags, 0),
+    };
+  }
+
   /** What it is told of a name: addresses, or the code of a refusal. */
   async addresses(portId: string, name: string): Promise<unknown> {
     const answer = await this.ask(portId, { questions: [A(name)] });
@@ -94,6 +139,8 @@ class Servers implements DatagramNetwork {
   readonly asked: { readonly address: string; readonly port: number; readonly question: DnsMessage }[] = [];
   answers: (question: DnsMessage, address: string) => DnsInput[] = () => [];
   instead: DatagramNetwork["open"] | undefined;
+  /** How many questions came by TCP. */
+  byTcp = 0;
 
   open(...[to, data, heard, failed]: Parameters<DatagramNetwork["open"]>): ReturnType<DatagramNetwork["open"]> {
     if (this.instead !== undefined) return this.instead(to, data, heard, failed);
@@ -105,6 +152,11 @@ class Servers implements DatagramNetwork {
       for (const reply of replies) heard(buildDns(reply));
     });
     return { close: () => undefined };
+  }
+
+  openStream(...asked: Parameters<DatagramNetwork["openStream"]>): ReturnType<DatagramNetwork["openStream"]> {
+    this.byTcp++;
+    return this.open(...asked);
   }
 
   nameServers(): readonly { address: string; port: number }[] {

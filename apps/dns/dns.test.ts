@@ -82,7 +82,7 @@ describe("what machines are told", () => {
   test("flows are there where machines are told of the service, and nowhere else", async () => {
     const { subnet } = await cloud();
     const flows = (): number => [...h.engine.flowsOf("hv1")].filter((f) => f.table === h.layout.table("port_security").id && f.priority === 160).length;
-    expect(flows()).toBe(1);
+    expect(flows(), "by UDP and by TCP").toBe(2);
     await h.call("PUT", `/v2.0/subnets/${subnet}`, { subnet: { dns_nameservers: ["192.0.2.1"] } });
     await h.settled();
     expect(flows()).toBe(0);

@@ -13,7 +13,9 @@ const asked = dns.rule({
   on: each(attachmentTable),
   emit(at, view, out) {
     const { ipv4, ipv6 } = servedFamilies(view, at.network_id);
-    for (const ip of [...(ipv4 ? [SERVICE.ipv4] : []), ...(ipv6 ? [SERVICE.ipv6] : [])]) takeFromPort(out, at, ip, dnsPort, [toEntrance(dns.entrance("dns_request"))]);
+    for (const ip of [...(ipv4 ? [SERVICE.ipv4] : []), ...(ipv6 ? [SERVICE.ipv6] : [])]) {
+      for (const by of [{ udp: dnsPort }, { tcp: dnsPort }]) takeFromPort(out, at, ip, by, [toEntrance(dns.entrance("dns_request"))]);
+    }
   },
 });
 

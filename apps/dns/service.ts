@@ -1,11 +1,12 @@
-// Answers questions of machines: from the model, or by asking name servers outside.
-import { FetchError, learned, Shares, type Endpoint, type PacketIn, type ServiceDecl, type ServiceHost } from "#app";
+// Answers questions of machines, by UDP and by TCP: from the model, or by asking name servers outside.
+import { FetchError, learned, Shares, TcpListener, type Endpoint, type PacketIn, type ServiceDecl, type ServiceHost } from "#app";
 import {
   buildDns, buildEthernet, buildIpv4, buildIpv6, buildUdp, dnsOpcodes, dnsPort, dnsRcodes, ethertypes, ipProtocols, PacketError, parseDns, parsePacket, type DnsMessage, type DnsOptRecord, type Packet,
 } from "packet-codec";
-import { networkTable, senderOf, toPort, type Port } from "../l2/model.ts";
+import { networkTable, portTable, senderOf, toPort, type Port } from "../l2/model.ts";
 import { answer, UDP_SIZE } from "./answer.ts";
 import { dnsSettings, nameServerTroubleTable, SERVICE } from "./model.ts";
+import { readQuestions } from "./stream.ts";
 
 /** What a machine takes that says nothing. RFC 1035 section 4.2.1 */
 const PLAIN_SIZE = 512;
@@ -15,6 +16,12 @@ const TOTAL = 200;
 /** For one name server; the next is asked then. */
 const TIMEOUT_MS = 2000;
 const SERVERS_MAX = 3;
+/** What a message by TCP may have. */
+const TCP_SIZE = 65_535;
+/** A machine that asks no more lets go of its connection, or loses it; one that asks for ever as well. Milliseconds. RFC 7766 section 6.2.3 */
+const TCP_TIMES = { idleMs: 10_000, progressMs: 10_000, lifeMs: 120_000 };
+/** Connections of one port. */
+const TCP_PER_PORT = 4;
 
 /** Who asked, and how the answer gets back. */
 interface Asked {
@@ -22,6 +29,8 @@ interface Asked {
   readonly question: DnsMessage;
   /** The largest answer that the machine takes. */
   readonly size: number;
+  /** By TCP: it is to have all of the answer. */
+  readonly whole: boolean;
   reply(message: Buffer): void;
 }
 
@@ -35,7 +44,7 @@ export const nameService: ServiceDecl = {
   start(host) {
     const service = new NameService(host);
     host.onPacket("dns_request", (packet) => service.take(packet), { owner: (packet) => senderOf(host.view, packet)?.project_id });
-    return undefined;
+    return () => service.stop();
   },
 };
 
@@ -45,38 +54,65 @@ class NameService {
   private readonly waiting = new Shares<Waiting>(TOTAL);
   private readonly ofPort = new Map<string, number>();
   private last = 0;
+  private readonly listener: TcpListener;
 
   constructor(host: ServiceHost) {
     this.host = host;
+    this.listener = new TcpListener({
+      clock: { monotonic: () => host.clock.monotonic(), setTimeout: (fn, ms) => host.after(ms / 1000, fn) },
+      random: host.random, port: dnsPort, mac: SERVICE.mac, times: TCP_TIMES, perMachine: TCP_PER_PORT,
+      accept: (stream, { machine }) => readQuestions(stream, (message, reply) => {
+        const port = host.view.get(portTable, machine);
+        const question = port === undefined ? undefined : this.questionOf(message);
+        if (port === undefined || question === undefined) return false;
+        this.ask({ port, question, size: TCP_SIZE, whole: true, reply });
+        return true;
+      }),
+    });
+  }
+
+  stop(): void {
+    this.listener.stop();
   }
 
   take(packet: PacketIn): void {
-    let asked: Asked | undefined;
+    const { view } = this.host;
+    const port = senderOf(view, packet);
+    const network = port === undefined ? undefined : view.get(networkTable, port.network_id);
+    if (port === undefined || network === undefined) return;
+    const answerBy = (data: Buffer): void => this.host.send([toPort(packet.chassis, network.key, port.key, data)]);
+    const frame = this.sound(() => parsePacket(packet.data));
+    if (frame?.tcp !== undefined) this.listener.take(packet.data, { machine: port.id, owner: port.project_id, reply: answerBy });
+    const udp = frame?.udp;
+    if (frame === undefined || udp === undefined || udp.dst_port !== dnsPort || frame.ipv4?.complete === false) return;
+    const question = this.questionOf(udp.payload);
+    if (question === undefined) return;
+    const size = Math.min(UDP_SIZE, Math.max(PLAIN_SIZE, optOf(question)?.udp_size ?? PLAIN_SIZE));
+    this.ask({ port, question, size, whole: false, reply: (message) => answerBy(frameTo(frame, udp.src_port, message)) });
+  }
+
+  private questionOf(message: Buffer): DnsMessage | undefined {
+    const question = this.sound(() => parseDns(message));
+    return question?.qr === false ? question : undefined;
+  }
+
+  /** undefined: it cannot be read. */
+  private sound<T>(read: () => T): T | undefined {
     try {
-      asked = this.read(packet);
+      return read();
     } catch (error) {
       if (!(error instanceof PacketError)) throw error;
       this.host.log.debug({ err: error }, "malformed question");
+      return undefined;
     }
-    if (asked === undefined) return;
+  }
+
+  private ask(asked: Asked): void {
     const { question } = asked;
     const refusal = question.opcode !== dnsOpcodes.query ? dnsRcodes.notImplemented : (optOf(question)?.version ?? 0) > 0 ? dnsRcodes.badVersion : undefined;
     const reply = refusal === undefined ? answer(this.host.view, asked.port, question) : { rcode: refusal, answers: [] };
     if (reply === undefined) this.askOthers(asked);
     else asked.reply(answerTo(asked, { ...reply, answers: [...reply.answers], aa: refusal === undefined }));
-  }
-
-  private read(packet: PacketIn): Asked | undefined {
-    const { view } = this.host;
-    const port = senderOf(view, packet);
-    const network = port === undefined ? undefined : view.get(networkTable, port.network_id);
-    const frame = parsePacket(packet.data);
-    const { udp } = frame;
-    if (port === undefined || network === undefined || udp === undefined || udp.dst_port !== dnsPort || frame.ipv4?.complete === false) return undefined;
-    const question = parseDns(udp.payload);
-    if (question.qr) return undefined;
-    const size = Math.min(UDP_SIZE, Math.max(PLAIN_SIZE, optOf(question)?.udp_size ?? PLAIN_SIZE));
-    return { port, question, size, reply: (message) => this.host.send([toPort(packet.chassis, network.key, port.key, frameTo(frame, udp.src_port, message))]) };
   }
 
   /** Not waited for: a port's next question does not wait for a name server. */
@@ -104,7 +140,7 @@ class NameService {
     const configured = host.view.settings(dnsSettings)["dns-forwarders"];
     const servers = (configured.length > 0 ? configured : host.nameServers()).slice(0, SERVERS_MAX);
     for (const server of servers) {
-      const found = signal.aborted ? undefined : await this.ask(server, asked, signal);
+      const found = signal.aborted ? undefined : await this.askServer(server, asked, signal);
       if (found === undefined) continue;
       asked.reply(found);
       return;
@@ -113,10 +149,10 @@ class NameService {
   }
 
   /** undefined: it does not answer. */
-  private async ask(server: Endpoint, { question, size }: Asked, signal: AbortSignal): Promise<Buffer | undefined> {
+  private async askServer(server: Endpoint, { question, size, whole }: Asked, signal: AbortSignal): Promise<Buffer | undefined> {
     const id = this.host.random.bytes(2).readUInt16BE();
     const [asks] = question.questions;
-    const query = buildDns({ id, opcode: dnsOpcodes.query, rd: true, cd: question.cd, ad: question.ad, questions: question.questions, additionals: [{ type: "OPT", udp_size: size, extended_rcode: 0, version: 0, flags: optOf(question)?.flags ?? 0, options: [] }] });
+    const query = buildDns({ id, opcode: dnsOpcodes.query, rd: true, cd: question.cd, ad: question.ad, questions: question.questions, additionals: [{ type: "OPT", udp_size: Math.min(size, UDP_SIZE), extended_rcode: 0, version: 0, flags: optOf(question)?.flags ?? 0, options: [] }] });
     const accept = (data: Buffer): boolean => {
       try {
         const { qr, id: of, questions } = parseDns(data);
@@ -127,7 +163,7 @@ class NameService {
       }
     };
     try {
-      const message = parseDns(await this.host.exchange(server, query, { timeoutMs: TIMEOUT_MS, accept, signal }));
+      const message = parseDns(await this.host.exchange(server, query, { timeoutMs: TIMEOUT_MS, accept, signal, overTcp: whole }));
       const opt = optOf(message);
       const additionals = message.additionals.filter((record) => record !== opt);
       return buildDns({ ...message, id: question.id, questions: question.questions, ra: true, aa: false, additionals: optOf(question) === undefined ? additionals : [...additionals, ourOpt(opt?.extended_rcode ?? 0, opt?.flags ?? 0)] }, size);

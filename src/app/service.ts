@@ -73,6 +73,8 @@ export interface ExchangeOptions {
   readonly accept?: (data: Buffer) => boolean;
   /** Ends it before its time (STOPPED). */
   readonly signal?: AbortSignal;
+  /** By a TCP connection of its own, each message behind its length in two bytes, as DNS has it (RFC 1035 section 4.2.2). Default: by UDP. */
+  readonly overTcp?: boolean;
 }
 
 /**
@@ -130,7 +132,7 @@ export interface ServiceHost {
   /** One HTTP request over http: or https:. @throws FetchError; few at a time run, the others of the service wait in a queue of limited length */
   fetch(url: string, options?: FetchOptions): Promise<FetchAnswer>;
   /**
-   * Sends one UDP datagram, and gives what comes back from where it went: each has a socket, and so a port, of its own.
+   * Sends one UDP datagram, or one message by TCP, and gives what comes back from where it went: each has a socket, and so a port, of its own.
    * @throws FetchError; 256 of a service are under way at most, others are refused (QUEUE_FULL)
    */
   exchange(to: Endpoint, data: Uint8Array, options?: ExchangeOptions): Promise<Buffer>;

@@ -38,6 +38,8 @@ export interface SettingDecl {
   /** As it would be given; absent: there may be none. */
   readonly fallback?: string;
   readonly about: string;
+  /** What is wrong with a value that has the right form; undefined: nothing. Of a file: with its content. */
+  readonly check?: (this: void, value: never) => string | undefined;
   /** Of a value by name: the names there may be, by the resources that there are. Default: any. */
   readonly names?: (resources: readonly { readonly name: string; readonly quota?: object; readonly limits?: object }[]) => readonly string[];
 }
@@ -83,7 +85,14 @@ export function endpointOf(text: string, port: number): Endpoint | undefined {
 }
 
 /** A value as it was given. `read`: the file of that name. @throws UsageError naming `where` */
-export function settingValue({ kind }: SettingDecl, text: string, where: string, read: (path: string, where: string) => Buffer): unknown {
+export function settingValue(decl: SettingDecl, text: string, where: string, read: (path: string, where: string) => Buffer): unknown {
+  const value = formed(decl, text, where, read);
+  const wrong = (decl.check as ((value: unknown) => string | undefined) | undefined)?.(value);
+  if (wrong !== undefined) throw new UsageError(`${where} ${wrong}`);
+  return value;
+}
+
+function formed({ kind }: SettingDecl, text: string, where: string, read: (path: string, where: string) => Buffer): unknown {
   if (kind === "text") return text;
   if (kind === "url") {
     if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) throw new UsageError(`${where} must be an http: or https: URL, not ${text}`);

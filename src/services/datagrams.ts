@@ -1,7 +1,7 @@
-// Outbound datagrams of a service: each exchange has a socket of its own that hears one peer alone, so that nobody else can answer for it.
+// Outbound datagrams of a service, and messages by TCP: each exchange has a socket of its own that hears one peer alone, so that nobody else can answer for it.
 import { createSocket } from "node:dgram";
 import { getServers } from "node:dns";
-import { isIPv6 } from "node:net";
+import { connect, isIPv6 } from "node:net";
 import { FetchError, type Endpoint, type ExchangeOptions } from "#app";
 import { endpointOf } from "../app/settings.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -15,6 +15,8 @@ export interface Exchange {
 export interface DatagramNetwork {
   /** Sends a datagram; `heard` gets all that comes back from there, `failed` why nothing can. */
   open(to: Endpoint, data: Uint8Array, heard: (data: Buffer) => void, failed: (error: Error) => void): Exchange;
+  /** The same by TCP, each message behind its length in two bytes. */
+  openStream(to: Endpoint, data: Uint8Array, heard: (data: Buffer) => void, failed: (error: Error) => void): Exchange;
   nameServers(): readonly Endpoint[];
 }
 
@@ -38,6 +40,22 @@ export const machineDatagrams: DatagramNetwork = {
     });
     return { close };
   },
+  openStream(to, data, heard, failed) {
+    const socket = connect({ host: to.address, port: to.port });
+    const length = Buffer.alloc(2);
+    length.writeUInt16BE(data.length);
+    let unread = Buffer.alloc(0);
+    socket.on("error", failed).on("close", () => failed(new Error("it closed the connection"))).on("connect", () => socket.write(Buffer.concat([length, data])));
+    socket.on("data", (chunk: Buffer) => {
+      unread = Buffer.concat([unread, chunk]);
+      while (unread.length >= 2 && unread.length >= 2 + unread.readUInt16BE(0)) {
+        const end = 2 + unread.readUInt16BE(0);
+        heard(unread.subarray(2, end));
+        unread = unread.subarray(end);
+      }
+    });
+    return { close: () => socket.destroy() };
+  },
   nameServers: () => getServers().flatMap((text) => endpointOf(text, DNS_PORT) ?? []),
 };
 
@@ -58,7 +76,7 @@ export class Datagrams {
   }
 
   /** @throws FetchError */
-  async exchange(to: Endpoint, data: Uint8Array, { timeoutMs = TIMEOUT_MS, accept = () => true, signal }: ExchangeOptions = {}): Promise<Buffer> {
+  async exchange(to: Endpoint, data: Uint8Array, { timeoutMs = TIMEOUT_MS, accept = () => true, signal, overTcp = false }: ExchangeOptions = {}): Promise<Buffer> {
     const name = isIPv6(to.address) ? `[${to.address}]:${to.port}` : `${to.address}:${to.port}`;
     if (this.stopped) throw new FetchError("STOPPED", "the service is stopped");
     if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) throw new FetchError("INVALID", `timeoutMs ${timeoutMs}: a number of milliseconds above 0 is needed`);
@@ -76,7 +94,8 @@ export class Datagrams {
         const heard = (answer: Buffer): void => {
           if (accept(answer)) resolve(answer);
         };
-        exchange = this.network.open(to, data, heard, (error) => reject(new FetchError("UNREACHABLE", `${name} cannot be asked: ${error.message}`, error)));
+        const failed = (error: Error): void => reject(new FetchError("UNREACHABLE", `${name} cannot be asked: ${error.message}`, error));
+        exchange = overTcp ? this.network.openStream(to, data, heard, failed) : this.network.open(to, data, heard, failed);
       });
     } finally {
       cancel();

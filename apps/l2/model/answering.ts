@@ -102,12 +102,15 @@ export function takeMac(out: Outputs, network: { readonly id: string; readonly k
 /** Of actions that an app says for l2: no table of l2's, and registers that all share. */
 type Handling = readonly FlowAction<never, SharedRegister>[];
 /**
- * What a port sends by UDP to an address is done with as an app says, whichever MAC it is sent to, before anybody asks who it says it is: the answer has to go to that port.
- * No more than its meter for what it sends up.
+ * What a port sends to a port number of an address is done with as an app says, whichever MAC it is sent to, before anybody asks who it says it is: the answer has to go to
+ * that port. No more than `meter`, by default that for what it sends up.
  */
-export function takeFromPort(out: Outputs, { chassis, port_key, slot }: { readonly chassis: string; readonly port_key: number; readonly slot: number }, ip: string, udpPort: number, actions: Handling): void {
+export function takeFromPort(
+  out: Outputs, { chassis, port_key, slot }: { readonly chassis: string; readonly port_key: number; readonly slot: number }, ip: string, service: { readonly udp: number } | { readonly tcp: number }, actions: Handling, meter = slot,
+): void {
   const to = isIpv6(ip) ? ({ eth_type: ethType.ipv6, ipv6_dst: ip } as const) : ({ eth_type: ethType.ip, ipv4_dst: ip } as const);
-  l2.through(out).flow(chassisScope(chassis), "port_security", { priority: 160, match: { "reg:in_port_key": port_key, vlan_vid: VLAN_NONE, ip_proto: ipProto.udp, udp_dst: udpPort, ...to }, actions, meter: slot });
+  const by = "udp" in service ? ({ ip_proto: ipProto.udp, udp_dst: service.udp } as const) : ({ ip_proto: ipProto.tcp, tcp_dst: service.tcp } as const);
+  l2.through(out).flow(chassisScope(chassis), "port_security", { priority: 160, match: { "reg:in_port_key": port_key, vlan_vid: VLAN_NONE, ...by, ...to }, actions, meter });
 }
 /**
  * On the switches of `scope`, what comes in a network for a MAC that no port has is done with as its app says. `from`: what no port here sent, or of

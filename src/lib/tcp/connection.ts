@@ -1,8 +1,8 @@
 // One TCP connection, from the SYN that a peer sent to its end: in-order data both ways, retransmission, windows, time limits. A state machine without
 // I/O: segments, calls of the application and a clock in; segments and events out. RFC 9293; RFC 6298 for the time-out, RFC 5681 for congestion,
 // RFC 5961 for what strangers send blindly. No options but the MSS: who is served sends and asks little.
-import { tcpFlags } from "packet-codec";
 // Over 400 lines: one state machine, every part of which reads and changes the same few numbers.
+import { tcpFlags } from "packet-codec";
 import type { Cancel } from "../clock.ts";
 import { Outgoing } from "./outgoing.ts";
 import { advanced, distance, has, lengthOf, resetFor, type Segment } from "./segment.ts";

@@ -14,6 +14,8 @@ export interface HttpAnswer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Buffer;
+  /** Called once, when all of it is handed to the stream or the stream is over. */
+  readonly over?: () => void;
 }
 
 export interface HttpOptions<P> {
@@ -76,6 +78,11 @@ export class HttpService<P> {
     } catch (error) {
       failed(error);
       said = { status: 500, body: "500 Internal Server Error\n" };
+    }
+    const { over } = said;
+    if (over !== undefined) {
+      if (response.destroyed) over();
+      else response.once("close", over);
     }
     if (!response.destroyed) send(response, said);
   }

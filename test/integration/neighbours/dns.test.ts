@@ -57,6 +57,17 @@ test("other names are asked for outside; what is too long for the asker is cut, 
   expect((await asker.vm.exec(["dig", `@${SERVICE}`, "+noedns", "+ignore", "+tries=2", "+time=3", "long.example.org", "TXT"])).stdout).toMatch(/flags: qr [a-z ]*\btc\b/);
 });
 
+test("by TCP it is whole: dig asks so when it is told that an answer is cut, or from the beginning", async () => {
+  const { stdout } = await asker.vm.exec(["dig", `@${SERVICE}`, "+noedns", "+tries=2", "+time=3", "long.example.org", "TXT"]);
+  expect(stdout).toContain("Truncated, retrying in TCP mode");
+  expect(stdout).toContain("z".repeat(250));
+  expect(await lines(asker.vm, "+tcp", "shop.blue.example")).toEqual([web.ip]);
+  expect(await status(asker.vm, "+tcp", "nobody.axion.internal")).toBe("NXDOMAIN");
+  // Several questions on one connection.
+  const several = (await asker.vm.exec(["dig", `@${SERVICE}`, "+tcp", "+keepopen", "+short", "shop", "-x", web.ip])).stdout.split("\n").filter(Boolean);
+  expect(several).toEqual([web.ip, "shop.axion.internal."]);
+});
+
 test("through a router the same service answers, at the router's MAC; a machine of another tenant finds no name of here", async () => {
   const green = await cloud.network("10.7.0.0/24", {}, "p2");
   await cloud.router([green], "p2");

@@ -1,0 +1,62 @@
+// Which ports may ask, and what DHCP tells machines of it. What is answered no flow knows.
+import { chassisScope, derivation, each, toEntrance } from "#app";
+import { subnetRouteTable, type SubnetRoute } from "../dhcp/model.ts";
+import { ON_LINK, subnetTable } from "../ipam/model.ts";
+import { addressId, addressTable, answerFor, attachmentTable, deviceOwner, lanScope, networkTable, portTable, takeFromPort } from "../l2/model.ts";
+import { addressesFor, requestMeter, REQUESTS, servedNetworkTable, SERVICE, sourceOf, type ServedNetwork } from "./model.ts";
+import { metadata } from "./tables.ts";
+
+const asked = metadata.rule({
+  name: "asked",
+  about: "what an attached port sends to the metadata service",
+  on: each(attachmentTable),
+  emit(at, view, out) {
+    const served = view.get(servedNetworkTable, at.network_id);
+    if (served === undefined) return;
+    const meter = requestMeter(at.slot);
+    out.item(chassisScope(at.chassis), "meter", meter, REQUESTS);
+    for (const ip of served.addresses) takeFromPort(out, at, ip, { tcp: SERVICE.port }, [toEntrance(metadata.entrance("metadata_request"))], meter);
+  },
+});
+
+const found = metadata.rule({
+  name: "found",
+  about: "the MAC of the metadata service, for machines that find it on their link; what they send to it goes up",
+  on: each(servedNetworkTable),
+  emit({ id, addresses }, view, out) {
+    const network = view.get(networkTable, id);
+    if (network === undefined) return;
+    const scope = lanScope(id);
+    for (const ip of addresses) answerFor(out, scope, network, ip, SERVICE.mac, { arp: "here" });
+    // The same for every network; where none is served there is none.
+    out.flow(scope, "metadata_request", { priority: 100, match: {}, actions: [{ type: "punt" }] });
+  },
+});
+
+export const derive = [
+  derivation({
+    name: "served",
+    on: each(networkTable),
+    into: servedNetworkTable,
+    reads: [subnetTable],
+    derive({ id }, view): ServedNetwork | undefined {
+      const addresses = addressesFor(view, id);
+      return addresses.length === 0 ? undefined : { id, addresses };
+    },
+  }),
+  derivation({
+    name: "on-link",
+    on: each(subnetTable),
+    into: subnetRouteTable,
+    reads: [addressTable, portTable],
+    derive({ id, network_id, ip_version, gateway_ip }, view): SubnetRoute | undefined {
+      if (ip_version !== 4 || sourceOf(view) === undefined) return undefined;
+      const router = gateway_ip === null ? undefined : view.get(addressTable, addressId(network_id, gateway_ip));
+      // By a router a machine finds it without being told: what it sends there is taken off before.
+      if (router !== undefined && view.get(portTable, router.port_id)?.device_owner === deviceOwner.routerInterface) return undefined;
+      return { id: `metadata/${id}`, subnet_id: id, destination: `${SERVICE.ipv4}/32`, nexthop: ON_LINK };
+    },
+  }),
+];
+
+export const rules = [asked, found];
