@@ -15,7 +15,7 @@ afterEach(async () => {
 });
 
 async function make(): Promise<Harness> {
-  const harness = await Harness.make();
+  const harness = await Harness.make([], undefined, { settings: new Map([["metadata", { "metadata-file": Buffer.from("{}") }]]) });
   open.push(harness);
   return harness;
 }
