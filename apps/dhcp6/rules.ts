@@ -11,7 +11,7 @@ const asked = dhcp6.rule({
   on: each(attachmentTable),
   emit(at, view, out) {
     // Clients ask everybody on the link: what goes to one server is that one's.
-    if (servedAddresses(view, at.port_id).length > 0) takeFromPort(out, at, dhcp6Groups.relaysAndServers, dhcp6Ports.server, [toEntrance(dhcp6.entrance("dhcp6_request"))]);
+    if (servedAddresses(view, at.port_id).length > 0) takeFromPort(out, at, dhcp6Groups.relaysAndServers, { udp: dhcp6Ports.server }, [toEntrance(dhcp6.entrance("dhcp6_request"))]);
   },
 });
 
