@@ -127,6 +127,8 @@ describe("of the model", () => {
     expect(await get("/latest/meta-data/local-ipv4")).toBe(ip);
     expect(await get("/latest/user-data")).toBe("#!/bin/sh\necho hello\n");
     expect(JSON.parse(await get("/openstack/latest/meta_data.json"))).toMatchObject({ uuid: "web", hostname: "web-1", public_keys: { key0: "ssh-ed25519 AAAA operator" } });
+    // Its own link-local address counts once it is known that nobody else has it.
+    await until("a link-local address", async () => (await vm.exec(["ip", "-6", "address", "show", "dev", "eth0", "scope", "link", "-tentative"])).stdout.includes("fe80"), { timeoutMs: 30_000 });
     expect(await curl(vm, "http://[fe80::a9fe:a9fe%25eth0]/latest/meta-data/instance-id")).toBe("web");
     expect(await status(vm, "/latest/meta-data/nothing")).toBe("404");
   }, 120_000);
