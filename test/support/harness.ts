@@ -327,9 +327,9 @@ export class Harness {
     return { history, dump, flows: new PastFlows({ history, planner, dump, tables, engine, ...(limits !== undefined && { limits }) }) };
   }
 
-  /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are, what is dropped, and which rules are used. */
+  /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are, what is dropped, which rules are used, and what metering labels have counted. */
   get timers(): number {
-    return this.clock.pending - this.apps.filter(({ name }) => ["agents", "tunnel-watch", "drop-watch", "security-groups"].includes(name)).length;
+    return this.clock.pending - this.apps.filter(({ name }) => ["agents", "tunnel-watch", "drop-watch", "security-groups", "metering"].includes(name)).length;
   }
 
   /** As if the switch had confirmed the flows of an interface that is plugged. */
