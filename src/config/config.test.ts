@@ -4,7 +4,6 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { UsageError } from "../lib/usage-error.ts";
-import { notYet } from "./flags.ts";
 import { parseConfig, usage, type Config } from "./index.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "axion-config-"));
@@ -192,14 +191,6 @@ describe("a UsageError in one line names where the bad value stands", () => {
 
   test("a flag that was nearly right is named", () => {
     expect(said(["--stor", "memory:"])).toBe("unknown argument --stor; was --store meant? --help lists the flags");
-  });
-
-  test.each([...notYet])("--%s is known and not in this version, wherever it is given", (name) => {
-    expect(said([`--${name}`, "x"])).toBe(`--${name} is not in this version`);
-    expect(said([`--${name}`])).toBe(`--${name} is not in this version`);
-    expect(said([], { [variable(name)]: "x" })).toBe(`${variable(name)} is not in this version`);
-    expect(said(["--config", file("later.yaml", `\n${name}: 1\n`)])).toBe(`${join(dir, "later.yaml")}: ${name} (line 2) is not in this version`);
-    expect(usage()).not.toMatch(new RegExp(`--${name}\\b`));
   });
 
   test.each([

@@ -74,7 +74,7 @@ export interface Configurable {
 /** The core's flags and those of apps, by name. @throws Error naming both who declare one */
 export function allFlags(apps: readonly Configurable[]): ReadonlyMap<string, Flag> {
   const all = new Map<string, Flag>(Object.entries(flags));
-  const owners = new Map([...all.keys(), ...notYet, "help", "version"].map((name) => [name, "the core"]));
+  const owners = new Map([...all.keys(), "help", "version"].map((name) => [name, "the core"]));
   for (const app of apps) {
     for (const [name, decl] of Object.entries(app.settings?.declared ?? {})) {
       const other = owners.get(name);
@@ -89,9 +89,6 @@ export function allFlags(apps: readonly Configurable[]): ReadonlyMap<string, Fla
 
 export type FlagName = keyof typeof flags;
 export const flagOf = (name: FlagName): Flag => flags[name];
-
-/** Known to the design and refused by name, so that nobody takes silence for consent. */
-export const notYet: ReadonlySet<string> = new Set<string>();
 
 /** The environment variable of a flag: AXION_DATA_DIR for data-dir. */
 export const variableOf = (name: string): string => `AXION_${name.toUpperCase().replaceAll("-", "_")}`;

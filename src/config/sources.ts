@@ -5,7 +5,7 @@ import { Command, CommanderError, Option } from "commander";
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Document } from "yaml";
 import { fileErrorText } from "../lib/files.ts";
 import { UsageError } from "../lib/usage-error.ts";
-import { allFlags, notYet, variableOf, type Configurable, type Flag } from "./flags.ts";
+import { allFlags, variableOf, type Configurable, type Flag } from "./flags.ts";
 
 export interface Given {
   /** As text; a list with commas. */
@@ -34,7 +34,6 @@ function makeCommand(columns: number, known: Known, name = "npm start --"): Comm
     if (flag.kind === "list") option.argParser((value: string, before: string | undefined) => (before === undefined ? value : `${before},${value}`));
     command.addOption(option);
   }
-  for (const name of notYet) command.addOption(new Option(`--${name} [value]`).hideHelp());
   command.addOption(new Option("-h, --help", "this list").helpGroup("Other:")).addOption(new Option("-V, --version", "the version").helpGroup("Other:"));
   command.addHelpText("after", "\nEach flag is also an environment variable (AXION_DATA_DIR for --data-dir) and a key of the --config file.\nA flag overrides the variable, the variable overrides the file.");
   return command;
@@ -74,7 +73,7 @@ function readFlags(argv: readonly string[], given: Map<string, Given>, known: Kn
 }
 
 function readEnvironment(env: Environment, given: Map<string, Given>, known: Known): void {
-  for (const name of [...known.keys(), ...notYet]) {
+  for (const name of known.keys()) {
     const where = variableOf(name);
     const value = env[where];
     if (value !== undefined && !given.has(name)) given.set(name, { value, where });
@@ -122,7 +121,6 @@ function readConfigFile(given: Map<string, Given>, known: Known): void {
   for (const { key, value } of contents.items) {
     const name = isScalar(key) ? String(key.value) : String(key);
     const line = lineAt(isScalar(key) ? key.range?.[0] : undefined);
-    if (notYet.has(name)) throw new UsageError(`${path}: ${name}${line} is not in this version`);
     const flag = known.get(name);
     if (flag === undefined || name === "config") throw new UsageError(`${path}: unknown key ${name}${line}`);
     const where = `${path}: ${name}${line}`;
@@ -159,7 +157,6 @@ export function readSources(argv: readonly string[], env: Environment, known: Kn
   const asked = readFlags(argv, given, known);
   if (asked !== undefined) return asked;
   readEnvironment(env, given, known);
-  for (const name of notYet) if (given.has(name)) throw new UsageError(`${given.get(name)!.where} is not in this version`);
   readConfigFile(given, known);
   return given;
 }
