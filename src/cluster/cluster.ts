@@ -11,7 +11,8 @@ import { ClusterKeys } from "./keys.ts";
 import { Mastership } from "./mastership.ts";
 import { HIGHEST } from "./floor.ts";
 import { Members } from "./members.ts";
-import { refuseUnlikeOf, type MemberSays } from "./says.ts";
+import { refuseUnlikeOf } from "./admission.ts";
+import type { MemberRecord } from "./member-record.ts";
 
 export interface ClusterOptions {
   /** "etcd://HOST:PORT,...[/PREFIX]", where the store is. */
@@ -41,7 +42,7 @@ export interface ClusterShown {
   readonly lease: boolean;
   readonly term: number;
   readonly trouble: string | null;
-  readonly members: readonly (Pick<MemberSays, "state" | "since" | "version" | "ovsdb" | "api" | "ops"> & { readonly name: string; readonly switches: number })[];
+  readonly members: readonly (Pick<MemberRecord, "state" | "since" | "version" | "ovsdb" | "api" | "ops"> & { readonly name: string; readonly switches: number })[];
 }
 
 /** How long hosts that come or go are gathered: each change of them asks every switch, and may move some. */
@@ -218,7 +219,7 @@ export class Cluster {
   }
 
   /** From now on it has its share; or it says something else of itself. What etcd does not take now is with the next lease. */
-  async say(says: Partial<Pick<MemberSays, "state" | "ovsdb" | "api" | "ops">>): Promise<void> {
+  async say(says: Partial<Pick<MemberRecord, "state" | "ovsdb" | "api" | "ops">>): Promise<void> {
     await this.members.say(says).catch((error: unknown) => this.options.log.warn({ reason: (error as Error).message }, "other controllers cannot be told now"));
   }
 

@@ -2,7 +2,7 @@
  * Several controllers over one etcd: who is there, who acts for what, and what they tell each other.
  *
  * **Members** (members.ts). A controller has a lease in etcd, renewed four times in its length, and under it a key with what the others have to
- * know of it (`MemberSays`). `starting`: it is there, and is nobody's master yet; `serving`: it has its share; `leaving`: it hands over. A second
+ * know of it (`MemberRecord`). `starting`: it is there, and is nobody's master yet; `serving`: it has its share; `leaving`: it hands over. A second
  * controller of a name is refused. A member acts by its own monotonic clock: not beyond 85% of the lease after the last renewal was *asked for*, so
  * it has ceased before etcd gives what it had to others, however long it was stopped. Of one instant all members know the same set, as etcd orders
  * its changes; the revision of the last change, and the generation at which hosts came or went, are the **term**.

@@ -1,14 +1,16 @@
 // Who of several controllers is there: a key of each in etcd, under a lease that it renews. index.ts says what follows from that.
-// Over 400 lines: coming in, renewing, and what is heard of others, are one state.
 import { compareResult, compareTarget, EtcdError, type EtcdClient, type Event, type KeyValue, type Watch } from "etcd-v3-client";
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import { UsageError } from "../lib/usage-error.ts";
 import { Floor } from "./floor.ts";
 import type { ClusterKeys } from "./keys.ts";
-import { refuseUnlike, saysOf, type MemberSays } from "./says.ts";
+import { refuseUnlike } from "./admission.ts";
+import { recordOf, type MemberRecord } from "./member-record.ts";
+import { Outbox } from "./outbox.ts";
+import { Topics } from "./topics.ts";
 
-export interface Member extends MemberSays {
+export interface Member extends MemberRecord {
   readonly name: string;
   /** Revision of etcd at which it came. */
   readonly joined: number;
@@ -19,7 +21,7 @@ export interface MembersOptions {
   readonly client: EtcdClient;
   readonly keys: ClusterKeys;
   readonly name: string;
-  readonly says: Omit<MemberSays, "state" | "ovsdb" | "api" | "ops">;
+  readonly says: Omit<MemberRecord, "state" | "ovsdb" | "api" | "ops">;
   readonly log: Logger;
   readonly clock: Clock;
   /** Seconds, at the least; etcd may give more. Default 2. */
@@ -41,7 +43,7 @@ export class Members {
   readonly name: string;
   private readonly options: MembersOptions;
   private readonly key: string;
-  private says: MemberSays;
+  private says: MemberRecord;
   private lease: { readonly id: bigint; readonly ms: number } | undefined;
   private heldUntil = -Infinity;
   private known: ReadonlyMap<string, Member> = new Map();
@@ -55,25 +57,28 @@ export class Members {
   private entering: Promise<void> | undefined;
   private cancels: Cancel[] = [];
   private readonly listeners = new Set<(later: boolean) => void>();
-  private readonly topics = new Map<string, (name: string, text: string | undefined) => void>();
+  private readonly topics: Topics;
   private readonly published = new Map<string, string>();
-  /** What etcd has not taken yet, by key; and what is on its way there. */
-  private readonly unwritten = new Map<string, string>();
-  private readonly putting = new Map<string, Promise<void>>();
-  /** What others publish, by topic and name. */
-  private readonly heard = new Map<string, Map<string, string>>();
+  private readonly outbox: Outbox;
   private held = false;
   private stopped = false;
   /** Why it has no lease, or does not hear of others; undefined: all is well. */
   trouble: string | undefined;
   /** Members that went without saying that they would, since when: RFC 3339. The last 64. */
-  readonly gone = new Map<string, { readonly since: string; readonly said: MemberSays }>();
+  readonly gone = new Map<string, { readonly since: string; readonly said: MemberRecord }>();
 
   private constructor(options: MembersOptions) {
     this.options = options;
     this.name = options.name;
     this.key = options.keys.of("member", options.name);
     this.lowest = new Floor(options.client, options.keys.floor);
+    this.topics = new Topics({ own: options.name, most: MOST });
+    // Its own key is the proof that the lease is: a put under one that is no more is refused.
+    this.outbox = new Outbox(async (key, value) => {
+      if (this.lease === undefined || this.stopped) return false;
+      await options.client.put({ key, value, lease: this.lease.id }, { timeoutMs: CALL_MS, again: true });
+      return true;
+    });
     this.says = { ...options.says, state: "starting", ovsdb: "", api: "", ops: "" };
   }
 
@@ -142,20 +147,19 @@ export class Members {
 
   /** Told of what other members publish of a topic, and have; undefined: nothing any more. One listener for each topic. */
   onPublished(topic: string, listener: (name: string, text: string | undefined) => void): void {
-    this.topics.set(topic, listener);
-    for (const [name, text] of this.heard.get(topic) ?? []) listener(name, text);
+    this.topics.on(topic, listener);
   }
 
   /** Says something else of itself. @throws EtcdError; it is written again with the next renewal */
-  async say(change: Partial<Omit<MemberSays, "id">>): Promise<void> {
+  async say(change: Partial<Omit<MemberRecord, "id">>): Promise<void> {
     this.says = { ...this.says, ...change };
-    await this.put(this.key, JSON.stringify(this.says));
+    await this.outbox.put(this.key, JSON.stringify(this.says));
   }
 
   /** The latest alone counts. @throws EtcdError; it is written again with the next renewal */
   async publish(topic: string, text: string): Promise<void> {
     this.published.set(topic, text);
-    await this.put(this.options.keys.of(topic, this.name), text);
+    await this.outbox.put(this.options.keys.of(topic, this.name), text);
   }
 
   /** Reads who is there now, whatever the watch has told. Etcd's revision of that. @throws EtcdError */
@@ -179,31 +183,13 @@ export class Members {
     this.options.client.close();
   }
 
-  /** One after the other for each key: what was said before does not come after what is said now. */
-  private put(key: string, text: string): Promise<void> {
-    this.unwritten.set(key, text);
-    let writing = this.putting.get(key);
-    if (writing === undefined) this.putting.set(key, (writing = this.write(key).finally(() => this.putting.delete(key))));
-    return writing;
-  }
-
-  private async write(key: string): Promise<void> {
-    for (let text = this.unwritten.get(key); text !== undefined; text = this.unwritten.get(key)) {
-      const { lease } = this;
-      if (lease === undefined || this.stopped) return;
-      // Its own key is the proof that the lease is: a put under one that is no more is refused.
-      await this.options.client.put({ key, value: text, lease: lease.id }, { timeoutMs: CALL_MS, again: true });
-      if (this.unwritten.get(key) === text) this.unwritten.delete(key);
-    }
-  }
-
   /** What etcd did not take, or took in another order, is written again. */
   private writeAgain(): void {
     const own = this.known.get(this.name);
     const { state, ovsdb, api, ops } = this.says;
-    if (own !== undefined && (own.state !== state || own.ovsdb !== ovsdb || own.api !== api || own.ops !== ops)) this.unwritten.set(this.key, JSON.stringify(this.says));
+    if (own !== undefined && (own.state !== state || own.ovsdb !== ovsdb || own.api !== api || own.ops !== ops)) this.outbox.keep(this.key, JSON.stringify(this.says));
     if (this.lowest.missing) this.lowest.keep(CALL_MS).catch((error: unknown) => this.options.log.debug({ reason: (error as Error).message }, "what terms are above could not be written"));
-    for (const [key, text] of this.unwritten) this.put(key, text).catch((error: unknown) => this.options.log.debug({ reason: (error as Error).message }, "what this controller says could not be written"));
+    this.outbox.again((error) => this.options.log.debug({ reason: error.message }, "what this controller says could not be written"));
   }
 
   // --- coming in ----------------------------------------------------------------------------------------------------
@@ -215,7 +201,7 @@ export class Members {
     for (let first = true; ; first = false) {
       if (!first) await new Promise<void>((done) => void clock.setTimeout(done, AGAIN_MS));
       const [mine] = (await client.range({ key: this.key })).kvs;
-      const there = mine && saysOf(mine);
+      const there = mine && recordOf(mine);
       if (mine !== undefined && there?.id !== this.says.id) {
         const who = there === undefined ? "" : ` (since ${there.since}${there.api === "" ? "" : `, API at ${there.api}`})`;
         if (clock.monotonic() >= end) throw new UsageError(`a controller named ${name} is there${who}: give this one another --name`);
@@ -246,8 +232,8 @@ export class Members {
         refuseUnlike({ ...this.says, name }, this.known);
         this.follow(revision + 1);
       }
-      if (this.unwritten.get(this.key) === says) this.unwritten.delete(this.key);
-      for (const [topic, text] of this.published) this.unwritten.set(keys.of(topic, name), text);
+      this.outbox.wrote(this.key, says);
+      for (const [topic, text] of this.published) this.outbox.keep(keys.of(topic, name), text);
       this.writeAgain();
       return;
     }
@@ -330,11 +316,11 @@ export class Members {
         continue;
       }
       if (topic !== "member") {
-        this.hear(topic, name, type === 1 ? undefined : kv.value.toString());
+        this.topics.hear(topic, name, type === 1 ? undefined : kv.value.toString());
         continue;
       }
       changed = kv.mod_revision;
-      const said = type === 1 ? undefined : saysOf(kv);
+      const said = type === 1 ? undefined : recordOf(kv);
       if (said === undefined) known.delete(name);
       else if (known.has(name) || known.size < MOST) known.set(name, { ...said, name, joined: kv.create_revision });
     }
@@ -353,31 +339,18 @@ export class Members {
       const { topic, name } = this.options.keys.read(kv.key.toString());
       if (topic === "term") floor = name === "floor" ? kv : floor;
       else if (topic === "member") {
-        const said = saysOf(kv);
+        const said = recordOf(kv);
         if (said !== undefined && (name === this.name || known.size < MOST)) known.set(name, { ...said, name, joined: kv.create_revision });
       } else {
         told.add(`${topic}/${name}`);
-        this.hear(topic, name, kv.value.toString());
+        this.topics.hear(topic, name, kv.value.toString());
       }
     }
-    for (const [topic, texts] of this.heard) for (const name of [...texts.keys()]) if (!told.has(`${topic}/${name}`)) this.hear(topic, name, undefined);
+    this.topics.keep(told);
     this.seen = revision;
     const rose = this.lowest.learn(floor);
     this.become(known, revision, true);
     if (rose) this.tell(true);
-  }
-
-  private hear(topic: string, name: string, text: string | undefined): void {
-    if (name === this.name) return;
-    const texts = this.heard.get(topic) ?? new Map<string, string>();
-    if (!this.heard.has(topic)) {
-      if (this.heard.size >= MOST) return;
-      this.heard.set(topic, texts);
-    }
-    if (text === undefined) texts.delete(name);
-    else if (texts.has(name) || texts.size < MOST) texts.set(name, text);
-    else return;
-    this.topics.get(topic)?.(name, text);
   }
 
   private become(known: ReadonlyMap<string, Member>, revision: number, read: boolean): void {

@@ -105,7 +105,7 @@ export class Contention {
   }
 
   /** Others have their turns, too: after an append it is theirs. */
-  get shared(): boolean {
+  isShared(): boolean {
     const before = this.clock.monotonic() - LATELY_MS;
     for (const [writer, { at }] of this.others) {
       if (at >= before) return true;
@@ -116,7 +116,7 @@ export class Contention {
 
   /** ms until it is this one's turn, if none of those before it writes until then. */
   get hold(): number {
-    if (this.pressed || !this.shared) return 0;
+    if (this.pressed || !this.isShared()) return 0;
     let ahead = 0;
     for (const { wrote } of this.others.values()) if (wrote < this.wrote) ahead++;
     return Math.max(0, this.at + ahead * this.slot - this.clock.monotonic());

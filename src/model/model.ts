@@ -412,7 +412,7 @@ export class Model {
   /** It is others' turn: what is asked for now is decided when they have written. */
   private get held(): boolean {
     if (this.closing) return false;
-    return this.inflight === undefined ? this.contention.hold > 0 : this.contention.shared;
+    return this.inflight === undefined ? this.contention.hold > 0 : this.contention.isShared();
   }
 
   /** What waits goes on when it is this one's turn, should nobody be heard of before. */

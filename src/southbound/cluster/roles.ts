@@ -209,17 +209,17 @@ export class Roles {
   /** Whether the switch agreed. */
   private async step(chassis: string, state: State): Promise<boolean> {
     const { cluster, log, master } = this.options;
-    const wanted = (): string | undefined => cluster.masterOf(chassis);
+    const masterNow = (): string | undefined => cluster.masterOf(chassis);
     const here = (): boolean => this.byChassis.get(chassis) === state && !state.session.closed;
     const { session } = state;
     // Nobody serves: who was its master goes on until somebody does.
-    if (wanted() === undefined) return true;
-    if (wanted() !== cluster.name) {
+    if (masterNow() === undefined) return true;
+    if (masterNow() !== cluster.name) {
       if (state.role === "slave") return true;
       const before = state.role;
       if (before === "master") {
         this.standBy(chassis, state);
-        log.info({ chassis, master: wanted() }, "another controller is the master of the switch");
+        log.info({ chassis, master: masterNow() }, "another controller is the master of the switch");
       }
       if ((await session.role("slave", BigInt(cluster.term))) === "stale") return this.stale(chassis, here);
       if (here()) state.role = "slave";
@@ -242,7 +242,7 @@ export class Roles {
     const { term } = cluster;
     if ((await session.role("master", BigInt(term))) === "stale") return this.stale(chassis, here);
     if (!here()) return true;
-    if (wanted() !== cluster.name) {
+    if (masterNow() !== cluster.name) {
       state.role = undefined;
       state.again = true;
       return true;

@@ -1,43 +1,14 @@
-// What a controller of a cluster says of itself in etcd, and with whom it can be one.
-import type { EtcdClient, KeyValue } from "etcd-v3-client";
+// With whom a controller can be one of a cluster.
+import type { EtcdClient } from "etcd-v3-client";
 import { UsageError } from "../lib/usage-error.ts";
 import type { ClusterKeys } from "./keys.ts";
+import { recordOf, type MemberRecord } from "./member-record.ts";
 
-/** What a member says of itself. */
-export interface MemberSays {
-  /** Of this start of the process. */
-  readonly id: string;
-  readonly version: string;
-  /** Names of the apps that it runs, in order; undefined: it is of a version that does not say so. */
-  readonly apps?: readonly string[] | undefined;
-  /** RFC 3339: since when the process is a member. */
-  readonly since: string;
-  readonly state: "starting" | "serving" | "leaving";
-  /** What hosts are told to connect to, "tcp:192.0.2.1:6640"; "": it is not known. */
-  readonly ovsdb: string;
-  /** HOST:PORT, for people. */
-  readonly api: string;
-  readonly ops: string;
-}
-
-const MOST_TEXT = 1 << 20;
+/** Names of apps in one message. */
 const NAMED = 20;
 const LOOK_MS = 2000;
 
-/** undefined: not what a controller writes. */
-export function saysOf({ value }: Pick<KeyValue, "value">): MemberSays | undefined {
-  if (value.length > MOST_TEXT) return undefined;
-  try {
-    const said = JSON.parse(value.toString()) as Partial<MemberSays> | null;
-    const texts = [said?.id, said?.version, said?.since, said?.ovsdb, said?.api, said?.ops];
-    const apps: unknown = said?.apps === undefined ? [] : said.apps;
-    return texts.every((text) => typeof text === "string") && ["starting", "serving", "leaving"].includes(said?.state ?? "") && Array.isArray(apps) && apps.every((app) => typeof app === "string") ? (said as MemberSays) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-type Alike = Pick<MemberSays, "version" | "apps">;
+type Alike = Pick<MemberRecord, "version" | "apps">;
 
 /**
  * Controllers of one version with other apps have other flows for the same switches: each that becomes the master would take away what the one before made. Those
@@ -59,7 +30,7 @@ export function refuseUnlike(own: Alike & { readonly name: string }, others: Rea
 export async function refuseUnlikeOf(client: EtcdClient, { members: { key, rangeEnd } }: ClusterKeys, own: Alike & { readonly name: string }): Promise<void> {
   const { kvs } = await client.range({ key, range_end: rangeEnd }, { timeoutMs: LOOK_MS });
   refuseUnlike(own, new Map(kvs.flatMap((kv) => {
-    const said = saysOf(kv);
+    const said = recordOf(kv);
     // Who leaves is soon no member; what is under no lease is none's, and would stay for ever.
     return said === undefined || said.state === "leaving" || kv.lease === 0n ? [] : [[kv.key.toString().slice(key.length), said] as const];
   })));

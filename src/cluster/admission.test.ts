@@ -7,7 +7,8 @@ import { machineClock } from "../lib/clock.ts";
 import { machineRandom } from "../lib/random.ts";
 import { etcdUrl, stopEtcd } from "../store/testing/backends.ts";
 import { Cluster } from "./cluster.ts";
-import { saysOf, refuseUnlike } from "./says.ts";
+import { refuseUnlike } from "./admission.ts";
+import { recordOf } from "./member-record.ts";
 
 const log = pino({ level: "silent" });
 afterAll(stopEtcd);
@@ -31,7 +32,7 @@ test("of one version with other apps is refused, with what differs; of another v
 
 test("what is no controller's is read as nothing", () => {
   const says = { id: "x", version: "1", apps: ["l2"], since: "2026-01-01T00:00:00Z", state: "serving", ovsdb: "", api: "", ops: "" };
-  const read = (value: unknown): unknown => saysOf({ value: Buffer.from(typeof value === "string" ? value : JSON.stringify(value)) });
+  const read = (value: unknown): unknown => recordOf({ value: Buffer.from(typeof value === "string" ? value : JSON.stringify(value)) });
   expect(read(says)).toEqual(says);
   expect(read({ ...says, apps: undefined })).toEqual({ ...says, apps: undefined });
   for (const wrong of ["", "{", "null", "7", { ...says, apps: "l2" }, { ...says, apps: null }, { ...says, apps: [1] }, { ...says, state: "there" }, { ...says, id: 1 }, { ...says, version: "v".repeat(2 << 20) }]) expect(read(wrong)).toBeUndefined();
