@@ -138,6 +138,13 @@ describe("what is not answered", () => {
     expect(cloud.ask(port, type.solicit, [{ option: "CLIENTID", value: { type: 99, value: Buffer.alloc(128) } }, ia(7)])).toBeDefined();
   });
 
+  test("an identifier that is not formed as its type says is one all the same, and is said back as it is", () => {
+    for (const type_ of [1, 2, 3, 4]) {
+      const odd: Dhcp6Option = { option: "CLIENTID", value: { type: type_, value: Buffer.of(9) } };
+      expect(dhcp6Value(cloud.ask(port, type.solicit, [odd, ia(7)])!, "CLIENTID"), String(type_)).toEqual(odd.value);
+    }
+  });
+
   test("another MAC than the port's, an address that is not of the link, another's group, a relay's message, bytes that are none", () => {
     const options = [client, ia(7)];
     expect(cloud.ask(port, type.solicit, options)).toBeDefined();

@@ -206,6 +206,10 @@ test.each([
   ["0003 0001 080020fe8a7b", { type: "LL", value: { hardware_type: 1, lladdr: "08:00:20:fe:8a:7b" } }],
   ["0004 00112233445566778899aabbccddeeff", { type: "UUID", value: hex("00112233445566778899aabbccddeeff") }],
   ["0063 0102", { type: 99, value: hex("0102") }],
+  // Not formed as their types say.
+  ["0004 0102", { type: 4, value: hex("0102") }],
+  ["0001 0001 1c39cf", { type: 1, value: hex("00011c39cf") }],
+  ["0002", { type: 2, value: hex("") }],
 ] as const)("DUID %s", (bytes, value) => {
   expect(parseDuid(hex(bytes))).toEqual(value);
   expect(buildDuid(value)).toEqual(hex(bytes));
