@@ -11,6 +11,7 @@ export default {
   name: "dhcp6",
   about: "answers DHCPv6 requests from the model",
   requires: ["l2", "ipam", "overlay", "dhcp"],
+  partOf: "dhcp",
   tables: [dhcp6ServerTable],
   pipeline: dhcp6,
   rules,

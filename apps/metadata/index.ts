@@ -11,6 +11,7 @@ export default {
   name: "metadata",
   about: "the metadata service that machines find at 169.254.169.254 and fe80::a9fe:a9fe",
   requires: ["l2", "ipam", "overlay", "dhcp"],
+  partOf: "dhcp",
   tables: [servedNetworkTable],
   softTables: [metadataTroubleTable],
   settings: metadataSettings,

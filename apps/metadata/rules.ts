@@ -1,5 +1,5 @@
 // Which ports may ask, and what DHCP tells machines of it. What is answered no flow knows.
-import { chassisScope, derivation, each, toEntrance } from "#app";
+import { chassisScope, chassisTable, derivation, each, toEntrance } from "#app";
 import { subnetRouteTable, type SubnetRoute } from "../dhcp/model.ts";
 import { ON_LINK, subnetTable } from "../ipam/model.ts";
 import { addressId, addressTable, answerFor, attachmentTable, deviceOwner, lanScope, networkTable, portTable, takeFromPort } from "../l2/model.ts";
@@ -21,15 +21,22 @@ const asked = metadata.rule({
 
 const found = metadata.rule({
   name: "found",
-  about: "the MAC of the metadata service, for machines that find it on their link; what they send to it goes up",
+  about: "the MAC of the metadata service, for machines that find it on their link",
   on: each(servedNetworkTable),
   emit({ id, addresses }, view, out) {
     const network = view.get(networkTable, id);
     if (network === undefined) return;
     const scope = lanScope(id);
     for (const ip of addresses) answerFor(out, scope, network, ip, SERVICE.mac, { arp: "here" });
-    // The same for every network; where none is served there is none.
-    out.flow(scope, "metadata_request", { priority: 100, match: {}, actions: [{ type: "punt" }] });
+  },
+});
+
+const taken = metadata.rule({
+  name: "taken",
+  about: "what is sent to the metadata service goes up, where there is somebody who answers",
+  on: each(chassisTable),
+  emit({ id }, view, out) {
+    if (sourceOf(view) !== undefined) out.flow(chassisScope(id), "metadata_request", { priority: 100, match: {}, actions: [{ type: "punt" }] });
   },
 });
 
@@ -59,4 +66,4 @@ export const derive = [
   }),
 ];
 
-export const rules = [asked, found];
+export const rules = [asked, found, taken];

@@ -11,6 +11,7 @@ export default {
   name: "metering",
   about: "metering labels: what crosses the edge of the cloud by routers, counted by prefix and direction",
   requires: ["l2", "l3", "gateway"],
+  partOf: "gateway",
   tables: [meteringLabelTable, meteringLabelRuleTable, meteringCountTable],
   softTables: [meteringCounts],
   pools: [labelKeys],
