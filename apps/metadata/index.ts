@@ -1,7 +1,7 @@
 // What machines are told of themselves: Nova's metadata, or the model's where there is no Nova. No process on hosts, no namespace, no address of the controller.
 import { answer, type App } from "#app";
 import { answeredMac } from "../ipam/model.ts";
-import { addressesFor, metadataSettings, metadataTroubleTable, pools, servedNetworkTable, SERVICE } from "./model.ts";
+import { addressesFor, metadataSettings, metadataTroubleTable, pools, servedNetworkTable, SERVICE, servingHostTable } from "./model.ts";
 import { problems } from "./problems.ts";
 import { derive, rules } from "./rules.ts";
 import { metadataService } from "./service.ts";
@@ -12,7 +12,7 @@ export default {
   about: "the metadata service that machines find at 169.254.169.254 and fe80::a9fe:a9fe",
   requires: ["l2", "ipam", "overlay", "dhcp"],
   partOf: "dhcp",
-  tables: [servedNetworkTable],
+  tables: [servedNetworkTable, servingHostTable],
   softTables: [metadataTroubleTable],
   settings: metadataSettings,
   pools,

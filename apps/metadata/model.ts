@@ -39,6 +39,10 @@ export interface ServedNetwork extends Row {
 }
 export const servedNetworkTable = defineTable<ServedNetwork>()("metadata_network", { derived: true });
 
+/** A host, where somebody answers (derived). */
+export type ServingHost = Row;
+export const servingHostTable = defineTable<ServingHost>()("metadata_host", { derived: true });
+
 /** Meters of their own: who asks much for metadata has an address and a name all the same. */
 const requestMeters = zoneMeters("metadata-meter", 0x8010_0000, "meters of what ports send to the metadata service, one for each port: by its zone");
 export const requestMeter = (zone: number): number => meterOfZone(requestMeters, zone);

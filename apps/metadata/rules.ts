@@ -3,7 +3,7 @@ import { chassisScope, chassisTable, derivation, each, toEntrance } from "#app";
 import { subnetRouteTable, type SubnetRoute } from "../dhcp/model.ts";
 import { ON_LINK, subnetTable } from "../ipam/model.ts";
 import { addressId, addressTable, answerFor, attachmentTable, deviceOwner, lanScope, networkTable, portTable, takeFromPort } from "../l2/model.ts";
-import { addressesFor, requestMeter, REQUESTS, servedNetworkTable, SERVICE, sourceOf, type ServedNetwork } from "./model.ts";
+import { addressesFor, requestMeter, REQUESTS, servedNetworkTable, SERVICE, servingHostTable, sourceOf, type ServedNetwork, type ServingHost } from "./model.ts";
 import { metadata } from "./tables.ts";
 
 const asked = metadata.rule({
@@ -34,13 +34,20 @@ const found = metadata.rule({
 const taken = metadata.rule({
   name: "taken",
   about: "what is sent to the metadata service goes up, where there is somebody who answers",
-  on: each(chassisTable),
-  emit({ id }, view, out) {
-    if (sourceOf(view) !== undefined) out.flow(chassisScope(id), "metadata_request", { priority: 100, match: {}, actions: [{ type: "punt" }] });
+  on: each(servingHostTable),
+  emit({ id }, _view, out) {
+    out.flow(chassisScope(id), "metadata_request", { priority: 100, match: {}, actions: [{ type: "punt" }] });
   },
 });
 
 export const derive = [
+  derivation({
+    name: "serving",
+    on: each(chassisTable),
+    into: servingHostTable,
+    reads: [],
+    derive: ({ id }, view): ServingHost | undefined => (sourceOf(view) === undefined ? undefined : { id }),
+  }),
   derivation({
     name: "served",
     on: each(networkTable),
