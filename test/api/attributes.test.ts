@@ -29,6 +29,8 @@ const DIFFERENT: Readonly<Record<string, string>> = {
   ...Object.fromEntries(["all_supported", "all_rules"].map((name) => [`rule_types.${name}`, "f"])), // nobody makes a type
   // Sorted by what they show; a type has no default, and the target may be given by its newer name.
   ...Object.fromEntries(Object.entries({ id: "vfs", project_id: "cvfs", tenant_id: "cvfs", object_type: "cvfr", target_tenant: "cuvf" }).map(([name, flags]) => [`rbac_policies.${name}`, flags])),
+  // Rules of metering labels are not changed; by which prefixes they match is one attribute or the other two.
+  ...Object.fromEntries(["project_id", "tenant_id", "remote_ip_prefix", "source_ip_prefix", "destination_ip_prefix"].map((name) => [`metering_label_rules.${name}`, "cvfs"])),
   // Found by what they show.
   ...Object.fromEntries(Object.entries({ id: "vfs", project_id: "cvfs", description: "cuvf", router_id: "cvfsr", port_id: "cvfsr", ip_address: "cvfs" }).map(([name, flags]) => [`ndp_proxies.${name}`, flags])),
 };
