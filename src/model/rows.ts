@@ -369,7 +369,8 @@ export class Layer implements ReadView {
   /** `known`: another layer has taken it. `fresh`: and no older one has a row of its id. */
   put(table: AnyTable, row: Row, known = false, fresh = false): void {
     const data = this.table(table);
-    if (!fresh && this.parent !== undefined && !data.rows.has(row.id) && this.parent.row(table, row.id) !== undefined) data.replaces(row.id);
+    // Of one that was deleted in this layer older ones may have a row, though nobody saw it when this one was put.
+    if (this.parent !== undefined && !data.rows.has(row.id) && (data.gone.has(row.id) || (!fresh && this.parent.row(table, row.id) !== undefined))) data.replaces(row.id);
     data.put(row, known);
   }
 
