@@ -261,8 +261,8 @@ test(`${nightly ? "two thousand" : "five hundred"} ports on one host: each has a
     const each = (at[1] - at[0]) / (PORTS / 4);
     // One more of flood for each thousand ports, at most.
     expect(Math.abs(at[2] - at[1] - (each * PORTS) / 2), `flows of ${each} a port`).toBeLessThanOrEqual(2);
-    // Four of them count what it loses, by reason.
-    expect(each).toBeLessThanOrEqual(30);
+    // Four of them count what it loses, by reason; names are asked for by UDP and by TCP.
+    expect(each).toBeLessThanOrEqual(31);
     const dump = (await many.ofctl(0, "--no-stats", "dump-flows", "br-int")).split("\n").filter((l) => l.includes("cookie="));
     expect(dump).toHaveLength(at[2]);
     expect((await controller.ops("/flows?state=diff&format=text")).text.split("\n").filter((l) => l !== "" && !l.startsWith("# switch"))).toEqual([]);
