@@ -373,7 +373,7 @@ export function refusals(root: string): Refusal[] {
   const out = [...transport];
   for (const folder of ["src/app", "src/northbound", "apps"]) {
     for (const file of sources(root, folder)) {
-      if (file === "src/app/refusal.ts") continue; // the makers themselves
+      if (file === "src/app/api/refusal.ts") continue; // the makers themselves
       out.push(...refusalsOf(parse(root, file), folder === "apps" ? relative(folder, file).split("/")[0]! : "core"));
     }
   }

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { Api, type Shown, type Who } from "../../test/support/api.ts";
+import { Api, type Shown, type Who } from "../../test/support/api/api.ts";
 import { PREFIXES_MAX, scopedPoolTable } from "./model.ts";
 
 const admin = { project: "ops", roles: "admin" };

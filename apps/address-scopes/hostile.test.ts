@@ -1,6 +1,6 @@
 // What members may do to others, and to the controller, by address scopes.
 import { beforeEach, expect, test } from "vitest";
-import { Api, type Shown } from "../../test/support/api.ts";
+import { Api, type Shown } from "../../test/support/api/api.ts";
 import { PREFIXES_MAX, scopedPoolTable } from "./model.ts";
 
 const p1 = { project: "p1" };

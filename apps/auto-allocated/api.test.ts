@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
-import { Api, type Shown, type Who } from "../../test/support/api.ts";
+import { Api, type Shown, type Who } from "../../test/support/api/api.ts";
 import { autoAllocatedTopologyTable, defaultNetworkTable } from "./model.ts";
 
 const admin = { project: "ops", roles: "admin" };

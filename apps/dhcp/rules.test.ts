@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { AnyEmit, FlowSpec } from "#app";
 import { attachmentTable } from "../l2/model.ts";
-import { THROUGH } from "../../src/app/through.ts";
+import { THROUGH } from "../../src/app/rules/through.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { Cloud } from "./dhcp.fixture.ts";
 import { rules } from "./rules.ts";

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { Api, type Shown } from "../../test/support/api.ts";
+import { Api, type Shown } from "../../test/support/api/api.ts";
 import { portTable } from "../l2/model.ts";
 import { routerLinkTable } from "../l3/model.ts";
 import { routerGatewayTable } from "./model.ts";

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { chassisTable, vifTable, type Tx, type Vif } from "#app";
 import { Layer } from "../../src/model/rows.ts";
-import { Api, type Shown, type Who } from "../../test/support/api.ts";
+import { Api, type Shown, type Who } from "../../test/support/api/api.ts";
 import { vif } from "./api.ts";
 import { networkTable, portBindingTable, portStatusTable, portTable, requestedChassis } from "./model.ts";
 import { derive } from "./rules.ts";

@@ -1,7 +1,7 @@
 // A shared network is there to have ports on. Nobody but its owner makes a gateway of it, answers for its addresses, or is taken for a
 // function of it: each call that could is tried by a plain member, by what the access rules say and by what its references lead to.
 import { beforeEach, describe, expect, test } from "vitest";
-import { Api, type Shown, type Who } from "../../test/support/api.ts";
+import { Api, type Shown, type Who } from "../../test/support/api/api.ts";
 import { routerInterfaceTable } from "./model.ts";
 
 const admin: Who = { project: "ops", roles: "admin" };

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { Api, type Shown } from "../../test/support/api.ts";
+import { Api, type Shown } from "../../test/support/api/api.ts";
 
 let api: Api;
 let outside: Shown;

@@ -1,7 +1,7 @@
 // The id by which an interface is plugged into a port, as v2.0 has it, and what is left without the app.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Harness } from "../../test/support/harness.ts";
-import { V1Client } from "../../test/support/quantum-v1.ts";
+import { V1Client } from "../../test/support/api/quantum-v1.ts";
 
 let h: Harness;
 beforeAll(async () => {

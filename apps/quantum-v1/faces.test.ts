@@ -1,7 +1,7 @@
 // Quantum v1.0 and v1.1 on the wire, in JSON and XML, over the same objects as v2.0.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Harness } from "../../test/support/harness.ts";
-import { fromXml, V1Client, type Format, type Send, type V1Answer } from "../../test/support/quantum-v1.ts";
+import { fromXml, V1Client, type Format, type Send, type V1Answer } from "../../test/support/api/quantum-v1.ts";
 
 let h: Harness;
 beforeAll(async () => {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { Api, type Answer, type Shown, type Who } from "../../test/support/api.ts";
+import { Api, type Answer, type Shown, type Who } from "../../test/support/api/api.ts";
 
 const admin = { project: "ops", roles: "admin" };
 const p1 = { project: "p1" };

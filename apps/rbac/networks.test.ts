@@ -1,6 +1,6 @@
 // Networks that policies let others use, or leave the cloud by.
 import { beforeEach, describe, expect, test } from "vitest";
-import { Api, type Answer, type Shown, type Who } from "../../test/support/api.ts";
+import { Api, type Answer, type Shown, type Who } from "../../test/support/api/api.ts";
 import { rbacPolicyTable } from "./model.ts";
 
 const admin = { project: "ops", roles: "admin" };

@@ -5,7 +5,7 @@ import { vifTable } from "#app";
 import { allPools } from "../../src/boot/registry.ts";
 import { machineClock } from "../../src/lib/clock.ts";
 import { SeededRandom } from "../../src/lib/random.ts";
-import { History } from "../../src/model/history.ts";
+import { History } from "../../src/model/past/history.ts";
 import { FlowDump, lineOf } from "../../src/ops/flows/flow-dump.ts";
 import { PastFlows } from "../../src/ops/flows/past.ts";
 import { Planner } from "../../src/plan/planner.ts";

@@ -1,7 +1,7 @@
 // What apps know of packets that are traced: how a port would begin one, and why one goes no further. The core follows it over the flows of the
 // switches (src/ops/trace); what networks, subnets, routers and groups are, only the apps know.
 import type { FieldName, Match } from "node-openflow";
-import type { RegisterDecl, SharedRegister, sharedRegisters } from "./stages.ts";
+import type { RegisterDecl, SharedRegister, sharedRegisters } from "./rules/stages.ts";
 import type { RegisterValue } from "./packets.ts";
 import type { Ask } from "./questions.ts";
 import type { LiveView } from "./soft-table.ts";

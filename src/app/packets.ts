@@ -1,7 +1,7 @@
 // Packets that come up from a switch, and what may come of one: packets out of a port, packets into the pipeline, facts.
 import type { Logger } from "pino";
 import type { Fact, LiveView } from "./soft-table.ts";
-import type { RegisterDecl, sharedRegisters, SharedRegister, StageName } from "./stages.ts";
+import type { RegisterDecl, sharedRegisters, SharedRegister, StageName } from "./rules/stages.ts";
 
 /** What a register holds, by its declaration. */
 export type RegisterValue<D extends RegisterDecl> = D["bits"] extends "ip" ? string : D["bits"] extends 128 ? bigint : number;

@@ -2,7 +2,7 @@
 // and the same for as long as it is held, so that a restart finds it. Three ways to get one, all by `tx.allocate` underneath: in a
 // transaction that makes the thing it is for (`take`), or, when what needs the number follows from other rows, by deriving a claim; the
 // controller then takes it and stores it. What has a row of its own may keep its number there (`draw`).
-import { conflict } from "./refusal.ts";
+import { conflict } from "./api/refusal.ts";
 import type { NumberRange } from "./settings.ts";
 import { defineTable, type ReadView, type Row, type Tx } from "./table.ts";
 

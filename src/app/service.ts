@@ -4,10 +4,10 @@ import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Random } from "../lib/random.ts";
 import type { Endpoint } from "./settings.ts";
-import type { DropCount, FlowCounts } from "./flow-counts.ts";
-import type { Caller, ResourceHandle } from "./resource.ts";
+import type { DropCount, FlowCounts } from "./counting/flow-counts.ts";
+import type { Caller, ResourceHandle } from "./api/resource.ts";
 import type { PacketIn, PacketOut, StageOut } from "./packets.ts";
-import type { Scope } from "./scopes.ts";
+import type { Scope } from "./rules/scopes.ts";
 import type { AnySoftTable, Fact, LiveView } from "./soft-table.ts";
 import type { AnyTable, Row, Tx } from "./table.ts";
 

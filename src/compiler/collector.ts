@@ -3,14 +3,14 @@ import {
   ovsColumns, type AnyEmit, type ColumnPatch, type Emit, type FlowSpec, type Items, type OpenPart, type OvsPatch, type OvsRowOf, type OvsTable, type PipelineDecl,
   type PortActions, type PortColumns, type PortPlace, type ReadView, type Scope, type Shape,
 } from "#app";
-import { THROUGH } from "../app/through.ts";
+import { THROUGH } from "../app/rules/through.ts";
 import { hash32 } from "../lib/cookies.ts";
 import { fewOf, listOf, NONE } from "../lib/few.ts";
 import type { Family } from "../pipeline/layout.ts";
 import type { Item } from "./desired.ts";
 import type { Emission } from "./emission.ts";
-import { sameKey } from "./flow-set.ts";
-import { sameBytes, type FlowScope, type OwnedFlow } from "./flows.ts";
+import { sameKey } from "./flows/flow-set.ts";
+import { sameBytes, type FlowScope, type OwnedFlow } from "./flows/flows.ts";
 import { canonicalText, type Output } from "./items.ts";
 import { NO_EXTRAS, type Extras, type Inclusion, type Run, type Variant } from "./runs.ts";
 

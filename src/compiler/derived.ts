@@ -3,7 +3,7 @@
 import type { AnyTable, Row } from "#app";
 import { fewOf, isList, listOf, type Few } from "../lib/few.ts";
 import { Layer } from "../model/rows.ts";
-import { Conflicts } from "./conflicts.ts";
+import { Conflicts } from "./flows/conflicts.ts";
 import { runName, type Run } from "./runs.ts";
 
 export interface RowChange {

@@ -5,9 +5,9 @@ import { encodeMessage, formatSubField } from "node-openflow";
 import type { Family, Layout, PipelineTable } from "../pipeline/layout.ts";
 import type { Lowering } from "../pipeline/lowering.ts";
 import type { LoweredGroup } from "./desired.ts";
-import type { FlowEncoder, FlowScope, OwnedFlow } from "./flows.ts";
+import type { FlowEncoder, FlowScope, OwnedFlow } from "./flows/flows.ts";
 import type { Run } from "./runs.ts";
-import type { ScopeFlows } from "./scope-flows.ts";
+import type { ScopeFlows } from "./flows/scope-flows.ts";
 
 export class Emission {
   /** Pipeline of the app whose exported function is emitting; undefined: the rule itself is. */

@@ -3,7 +3,7 @@
 // first by rule and entity wins, so that the result does not depend on the order of events.
 import type { OvsPatch } from "#app";
 import { isList, listOf, type Few } from "../lib/few.ts";
-import { Conflicts } from "./conflicts.ts";
+import { Conflicts } from "./flows/conflicts.ts";
 import { emptyDelta, type ChassisDelta, type DesiredRow, type Item } from "./desired.ts";
 import type { MembershipChange, Scopes } from "./scopes.ts";
 

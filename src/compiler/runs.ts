@@ -1,7 +1,7 @@
 // What runs: a unit is a rule or derivation, an entity a row or a pair that units run on, a run one unit on one entity.
 import type { AnyTable, Derivation, Row, Rule, Source } from "#app";
 import { isList, listOf, type Few } from "../lib/few.ts";
-import type { OwnedFlow } from "./flows.ts";
+import type { OwnedFlow } from "./flows/flows.ts";
 import type { Output } from "./items.ts";
 import { NO_READS, type Reader, type ReadingUnit, type Reads } from "./track.ts";
 

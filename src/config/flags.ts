@@ -1,7 +1,7 @@
 // Every setting of the controller, declared once: flags, environment variables, keys of the --config file, defaults and --help
 // derive from this table.
 
-import type { AnyResource } from "../app/resource.ts";
+import type { AnyResource } from "../app/api/resource.ts";
 import type { SettingDecl, Settings } from "../app/settings.ts";
 
 /** One of the core, or a setting that an app declares. */

@@ -1,4 +1,4 @@
-// Prefixes and ranges. What text is an address is in src/app/validate.test.ts.
+// Prefixes and ranges. What text is an address is in src/app/api/validate.test.ts.
 import { describe, expect, it } from "vitest";
 import { contains, eui64, formatIp, lastIp, overlap, parseCidr, parseIp, type Cidr } from "./address.ts";
 

@@ -16,7 +16,7 @@ import type { AppendResult, Draft, KvEvent, KvStore } from "../store/kv.ts";
 import { Contention } from "./contention.ts";
 import { TooBusy, TransactionTooLarge } from "./refusals.ts";
 import { Layer } from "./rows.ts";
-import { Snapshots, type Snapshot } from "./snapshot.ts";
+import { Snapshots, type Snapshot } from "./past/snapshot.ts";
 import { allocationTable, ROWS, Transaction, unlisted, type Touched, type TxSource } from "./transaction.ts";
 
 export { TooBusy, TransactionTooLarge } from "./refusals.ts";

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { defineTable, type Row } from "#app";
-import { History } from "../model/history.ts";
+import { History } from "../model/past/history.ts";
 import { Model } from "../model/model.ts";
 import type { KvStore } from "../store/kv.ts";
 import { openStore } from "../store/open.ts";

@@ -1,6 +1,6 @@
 // The past over HTTP: what changed, by which call, when.
 import type { FastifyReply } from "fastify";
-import { NotKept, type History } from "../model/history.ts";
+import { NotKept, type History } from "../model/past/history.ts";
 import { instantOf } from "./flows/instant.ts";
 import type { FlowDifference } from "./flows/past.ts";
 import { BadQuery, queryOf, type OpsServer } from "./server.ts";

@@ -1,7 +1,7 @@
 // The meters of a switch: what passed each and what it dropped, as the switch counts, and which API resources it is for.
 import { FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import type { Engine } from "../compiler/engine.ts";
-import { metersNamed } from "../compiler/flow-meters.ts";
+import { metersNamed } from "../compiler/flows/flow-meters.ts";
 import type { MeterCounts } from "../southbound/openflow/channel.ts";
 
 export interface MeterRecord {

@@ -10,7 +10,7 @@ import type { Metrics } from "../lib/metrics.ts";
 import { listed, type Problem } from "../lib/problem.ts";
 import { BadQuery } from "./bad-query.ts";
 import { instantOf } from "./flows/instant.ts";
-import type { Instant } from "../model/history.ts";
+import type { Instant } from "../model/past/history.ts";
 import { refusedBy, type OpsTokenFile } from "./access.ts";
 import { canonicalField, fieldsOf, filtered, flowDump, flowFilter, flowStates, type FlowEvent, type FlowQuery, type FlowRecord } from "./flows/flows.ts";
 import type { MeterRecord } from "./meters.ts";

@@ -1,7 +1,7 @@
 // Each action in a small table of its own, and the real Open vSwitch with the same flows: same flows, same packets out.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseFlow, parseGroup, type Match } from "node-openflow";
-import { Bed, type Given } from "../../test/support/agreement.ts";
+import { Bed, type Given } from "../../test/support/trace/agreement.ts";
 import { ctState, TraceSwitch, type TraceGroup, type TracePort } from "./index.ts";
 
 const PORTS: readonly (TracePort & { readonly type?: string })[] = [

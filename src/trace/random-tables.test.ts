@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Action, Instruction, Match, MatchValue } from "node-openflow";
-import { Bed } from "../../test/support/agreement.ts";
+import { Bed } from "../../test/support/trace/agreement.ts";
 import { TraceSwitch } from "./index.ts";
 
 const nightly = process.env.AXION_NIGHTLY === "1";

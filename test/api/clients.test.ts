@@ -1,8 +1,8 @@
 // Debian's openstack client with a real Keystone: every command of an extension that is advertised, as administrator, member and reader of a project, and as another.
 // @module-tag long
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Keystone, keystoneMissing, type User } from "../support/keystone.ts";
-import { OpenStack } from "../support/openstack.ts";
+import { Keystone, keystoneMissing, type User } from "../support/api/keystone.ts";
+import { OpenStack } from "../support/api/openstack.ts";
 import { ControllerProcess } from "../support/process.ts";
 
 /** What commands begin with of extensions that are not advertised: these are left out. */

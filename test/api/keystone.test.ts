@@ -13,7 +13,7 @@ import { KeystoneAuth } from "../../src/northbound/index.ts";
 import { garden, labels } from "../../src/northbound/testing/declarations.ts";
 import { Api } from "../../src/northbound/testing/support.ts";
 import { machineHttp, Outbound } from "../../src/services/index.ts";
-import { Keystone, keystoneMissing, type User } from "../support/keystone.ts";
+import { Keystone, keystoneMissing, type User } from "../support/api/keystone.ts";
 import { ControllerProcess } from "../support/process.ts";
 
 const missing = await keystoneMissing();

@@ -5,9 +5,9 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { repositoryRoot } from "../../lab/controller.ts";
 import { exec } from "../../lab/exec.ts";
-import { Keystone, keystoneMissing } from "../support/keystone.ts";
+import { Keystone, keystoneMissing } from "../support/api/keystone.ts";
 import { ControllerProcess, nightly } from "../support/process.ts";
-import { routesOf, type Description } from "../support/api-requests.ts";
+import { routesOf, type Description } from "../support/api/api-requests.ts";
 
 const GOPATH = "/usr/share/gocode";
 const clients = path.join(repositoryRoot(), "test/api/clients");

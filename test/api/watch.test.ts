@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeAll, afterAll, describe, expect, test } from "vitest";
-import { EventClient, type ServerEvent } from "../support/events.ts";
+import { EventClient, type ServerEvent } from "../support/api/events.ts";
 import { TokenFile } from "../../src/northbound/index.ts";
 import { Harness, silent } from "../support/harness.ts";
 import { ownFolder } from "../support/folder.ts";

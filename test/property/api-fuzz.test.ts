@@ -1,8 +1,8 @@
 // Whatever is asked, by whomever, of whatever the API's description has: an answer that the description knows, an error in the error's form, nothing
 // changed by what is refused, and no failure inside. Run one again with AXION_FUZZ_SEED=<seed>.
 import { expect, test } from "vitest";
-import { METHODS, type Route } from "../support/api-requests.ts";
-import { ADMIN, ApiWorld, as, HOSTS, isFault, type Headers, type RawAnswer } from "../support/api-world.ts";
+import { METHODS, type Route } from "../support/api/api-requests.ts";
+import { ADMIN, ApiWorld, as, HOSTS, isFault, type Headers, type RawAnswer } from "../support/api/api-world.ts";
 import { compare } from "../support/from-scratch.ts";
 
 const nightly = process.env.AXION_NIGHTLY === "1";

@@ -2,7 +2,7 @@
 // would have from scratch, and in the end everything can be deleted, and leaves nothing. Run one again with AXION_SEQUENCE_SEED=<seed>.
 import { expect, test } from "vitest";
 import { vifTable } from "#app";
-import { ADMIN, ApiWorld, as, HOSTS, isFault, PROJECTS, type Headers } from "../support/api-world.ts";
+import { ADMIN, ApiWorld, as, HOSTS, isFault, PROJECTS, type Headers } from "../support/api/api-world.ts";
 import { compare } from "../support/from-scratch.ts";
 import { expectSoundRows, leftOf } from "../support/sound-rows.ts";
 

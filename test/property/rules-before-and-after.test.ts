@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
 import { formatIp, parseIp } from "../../src/lib/address.ts";
 import { SeededRandom } from "../../src/lib/random.ts";
 import { ctNext, ctState, everyTrace, withTuples } from "../../src/trace/index.ts";
-import { packetOf, type Given } from "../support/agreement.ts";
+import { packetOf, type Given } from "../support/trace/agreement.ts";
 import { Harness } from "../support/harness.ts";
 import { packets, randomWorld, switchOf, type World } from "../support/topology.ts";
 import { names, type Direction, type Intent, type Opening, type Port, type Rule, type Standing } from "./policy-model.ts";

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Probes } from "../contract/probes/support.ts";
-import { Bed, type Seen } from "../support/agreement.ts";
+import { Bed, type Seen } from "../support/trace/agreement.ts";
 import { Harness } from "../support/harness.ts";
 import { collectionOf } from "../support/process.ts";
 import { packets, randomWorld, type Parts, type World } from "../support/topology.ts";

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { VLAN_TPIDS } from "../../apps/l2/model.ts";
 import { trace } from "../../src/trace/index.ts";
-import { Bed, packetOf, type Given } from "../support/agreement.ts";
+import { Bed, packetOf, type Given } from "../support/trace/agreement.ts";
 import { frameOf } from "../support/frame.ts";
 import { Harness } from "../support/harness.ts";
 import { HERE, packets, worldOf, type World } from "../support/topology.ts";

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { defineTable, type Row, type Table, type Tx } from "#app";
 import { SimulatedClock } from "../../src/lib/clock.ts";
 import { SeededRandom, type Random } from "../../src/lib/random.ts";
-import { History } from "../../src/model/history.ts";
+import { History } from "../../src/model/past/history.ts";
 import { Model, type Commit } from "../../src/model/model.ts";
 import { Layer } from "../../src/model/rows.ts";
 import { Transaction, type Touched } from "../../src/model/transaction.ts";

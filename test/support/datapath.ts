@@ -4,7 +4,7 @@ import { fields, type Field, type FieldName } from "node-openflow";
 import { decTtl, popMpls, pushMpls } from "../../src/trace/edit.ts";
 import { fieldBits, Packet } from "../../src/trace/packet/packet.ts";
 import { at, ranges } from "../../src/trace/packet/places.ts";
-import { parseDatapathActions, type DatapathAction } from "./ofproto-trace.ts";
+import { parseDatapathActions, type DatapathAction } from "./trace/ofproto-trace.ts";
 
 const PROTOCOLS: Readonly<Record<string, readonly [type: number, proto?: number]>> = {
   eth: [-1], ip: [0x800], icmp: [0x800, 1], tcp: [0x800, 6], udp: [0x800, 17], sctp: [0x800, 132], ipv6: [0x86dd], icmp6: [0x86dd, 58], tcp6: [0x86dd, 6], udp6: [0x86dd, 17], sctp6: [0x86dd, 132],

@@ -16,7 +16,7 @@ import { SimulatedClock } from "../../src/lib/clock.ts";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { SeededRandom, type Random } from "../../src/lib/random.ts";
 import { Facts } from "../../src/model/facts.ts";
-import { History } from "../../src/model/history.ts";
+import { History } from "../../src/model/past/history.ts";
 import { Model } from "../../src/model/model.ts";
 import { earlierLayouts } from "../../src/model/layouts.ts";
 import { danglingProblems, mendReferences } from "../../src/model/references.ts";

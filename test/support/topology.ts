@@ -7,7 +7,7 @@ import { chosenSegments, networkTable } from "../../apps/l2/model.ts";
 import { vniOf, vniPool } from "../../apps/overlay/model.ts";
 import { SeededRandom } from "../../src/lib/random.ts";
 import { ctState, Packet, TraceSwitch, type TracePort } from "../../src/trace/index.ts";
-import type { Given } from "./agreement.ts";
+import type { Given } from "./trace/agreement.ts";
 import { frameOf } from "./frame.ts";
 import type { Harness } from "./harness.ts";
 

@@ -7,7 +7,7 @@ import path from "node:path";
 import { parse } from "yaml";
 import { repositoryRoot } from "../../lab/controller.ts";
 import { exec, spawnLogged, type Running } from "../../lab/exec.ts";
-import { Keystone, PASSWORD } from "../support/keystone.ts";
+import { Keystone, PASSWORD } from "../support/api/keystone.ts";
 import { ControllerProcess } from "../support/process.ts";
 import { judge, unexpected, type Expected, type Outcome } from "./judge.ts";
 

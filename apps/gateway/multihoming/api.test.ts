@@ -1,6 +1,6 @@
 // Several gateways of a router, by the API.
 import { beforeEach, describe, expect, test } from "vitest";
-import { Api, type Answer, type Shown } from "../../../test/support/api.ts";
+import { Api, type Answer, type Shown } from "../../../test/support/api/api.ts";
 import { portTable } from "../../l2/model.ts";
 import { routerLinkTable } from "../../l3/model.ts";
 import { defaultRouteEcmpTable, routerGatewayTable } from "../model.ts";

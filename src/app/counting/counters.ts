@@ -1,7 +1,7 @@
 // Counters over flows that come and go: what is counted is looked at when somebody asks, and once in a while for a day after, so that what flows have counted
 // which come and go meanwhile is kept; all others in turns, so many flows at a time. An app says what is counted, and where its totals are stored.
 import { momentOf, timestampOf } from "../../lib/clock.ts";
-import type { FlowCounts } from "../flow-counts.ts";
+import type { FlowCounts } from "./flow-counts.ts";
 import type { Cancel, ServiceHost } from "../service.ts";
 import { learned, type SoftTable } from "../soft-table.ts";
 import type { ReadView, Row, Table } from "../table.ts";

@@ -1,6 +1,6 @@
 // What the flows of something have counted together, since they were first looked at: what switches say now, and what flows that are no more, or that
 // begin from 0 again, had last. Switches keep their counts over restarts of the controller, so only the second part has to be kept.
-import type { FlowCount, FlowCounts } from "../flow-counts.ts";
+import type { FlowCount, FlowCounts } from "./flow-counts.ts";
 
 /** What is stored of it. */
 export interface Counted {

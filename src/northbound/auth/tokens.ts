@@ -1,7 +1,7 @@
 // Static tokens from a file, for small sites: who has one is who the file says. Read again when it changes: a token that is taken out counts no more.
 import type { Logger } from "pino";
 import { isObject, type Caller } from "../../app/contract.ts";
-import { isUnicode } from "../../app/validate.ts";
+import { isUnicode } from "../../app/api/validate.ts";
 import type { Problem } from "../../lib/problem.ts";
 import { parseYaml, WatchedFile } from "../../lib/files.ts";
 import { roleNames } from "../policy/roles.ts";

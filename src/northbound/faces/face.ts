@@ -1,5 +1,5 @@
 // Faces as the listener has them: which one a path belongs to, errors as refusals, and the operations behind them all. The interface is
-// the contract's (src/app/face.ts), as apps bring faces too.
+// the contract's (src/app/api/face.ts), as apps bring faces too.
 import type { Logger } from "pino";
 import {
   ApiError, notFound, show,

@@ -1,5 +1,5 @@
 // Instants of the past as they are asked for: a generation, or RFC 3339.
-import type { Instant } from "../../model/history.ts";
+import type { Instant } from "../../model/past/history.ts";
 import { BadQuery } from "../bad-query.ts";
 
 const GENERATION = /^\d{1,15}$/;

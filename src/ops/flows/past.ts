@@ -4,10 +4,10 @@
 import { chassisTable, type AnyTable, type ReadView, type Table } from "#app";
 import type { Engine } from "../../compiler/engine.ts";
 import { finish, spread, type Pace, type Stepwise } from "../../lib/turns/stepwise.ts";
-import { NotKept, type History, type Instant } from "../../model/history.ts";
+import { NotKept, type History, type Instant } from "../../model/past/history.ts";
 import type { Change } from "../../model/model.ts";
 import { Layer } from "../../model/rows.ts";
-import type { Snapshot } from "../../model/snapshot.ts";
+import type { Snapshot } from "../../model/past/snapshot.ts";
 import { PlansBusy, PlanTooLarge, type Planner, type PlanState } from "../../plan/planner.ts";
 import type { FlowQuery } from "./flows.ts";
 import { lineOfMessage, type FlowDump } from "./flow-dump.ts";

@@ -1,6 +1,6 @@
 // What POST /trace and GET /v2.0/axion/explain are asked: words to a request.
 import { normalizeIp, parseMac, type PacketQuestion } from "#app";
-import type { Instant } from "../../model/history.ts";
+import type { Instant } from "../../model/past/history.ts";
 import { noInstant, parseInstant } from "../flows/instant.ts";
 import { BadTrace, type TraceRequest } from "./tracer.ts";
 

@@ -3,7 +3,7 @@ import { chassisTable, EXTERNAL, isCause, type PacketCause, type PacketQuestion,
 import { formatInstructions, formatMatch, parseMatch } from "node-openflow";
 import { spread } from "../../lib/turns/stepwise.ts";
 import { Packet } from "../../trace/index.ts";
-import type { Instant } from "../../model/history.ts";
+import type { Instant } from "../../model/past/history.ts";
 import { BadQuery } from "../bad-query.ts";
 import { beginning, behindOf, entranceOf, takersOf, tunnelKnown } from "./apps.ts";
 import { Deadline, TraceBroken, waited, type Asking } from "./asking.ts";

@@ -3,7 +3,7 @@
 // as they are get decoded, because a switch may spell a match or an action in its own way.
 import { canonicalMatch, eachFlowStats, FLOW_MOD_MATCH_OFFSET, flowKey, flowModCommands, OFP_VERSION, type FlowStatsView } from "node-openflow";
 import type { Flow } from "../../compiler/desired.ts";
-import { metersNamed } from "../../compiler/flow-meters.ts";
+import { metersNamed } from "../../compiler/flows/flow-meters.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { FLOWS_A_STEP, turns } from "./turns.ts";
 

@@ -2,9 +2,9 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Match } from "node-openflow";
-import { Bed, differs } from "../../../test/support/agreement.ts";
+import { Bed, differs } from "../../../test/support/trace/agreement.ts";
 import { frameOf } from "../../../test/support/frame.ts";
-import { parseTrace } from "../../../test/support/ofproto-trace.ts";
+import { parseTrace } from "../../../test/support/trace/ofproto-trace.ts";
 import { packetOfFrame } from "./frame.ts";
 
 const nightly = process.env.AXION_NIGHTLY === "1";

@@ -13,7 +13,7 @@ import { Cloud, type CloudOptions, type Instance, type Net } from "../../support
 import { compare } from "../../support/from-scratch.ts";
 import { appsFolder, Harness, textOf, type HarnessOptions } from "../../support/harness.ts";
 import { collectionOf, nightly } from "../../support/process.ts";
-import { tracePath } from "../../support/trace.ts";
+import { tracePath } from "../../support/trace/trace.ts";
 
 const root = repositoryRoot();
 const SOURCES = path.join(root, "test/contract/probes");

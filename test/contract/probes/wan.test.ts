@@ -5,7 +5,7 @@ import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Resource } from "../../support/cloud.ts";
 import type { Harness } from "../../support/harness.ts";
-import { ofportOf, trace } from "../../support/trace.ts";
+import { ofportOf, trace } from "../../support/trace/trace.ts";
 import { nightly } from "../../support/process.ts";
 import { expectGone, expectHealing, expectIncremental, expectNoLookup, expectQuietRestart, flowTexts, held, makeScene, Probes, type Held, type Scene } from "./support.ts";
 

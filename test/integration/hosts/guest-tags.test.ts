@@ -7,7 +7,7 @@ import { Lab } from "../../../lab/lab.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { expectQuietRestart } from "../../contract/probes/support.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { ofportOf, trace } from "../../support/trace.ts";
+import { ofportOf, trace } from "../../support/trace/trace.ts";
 
 /** As they stand in a frame. */
 const INNER = "8100004d";

@@ -7,7 +7,7 @@ import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { ofportOf, trace } from "../../support/trace.ts";
+import { ofportOf, trace } from "../../support/trace/trace.ts";
 import { expectQuietRestart } from "../../contract/probes/support.ts";
 
 describe.skipIf(Lab.missing().length > 0)("provider networks", () => {

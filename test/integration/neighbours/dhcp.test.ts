@@ -6,7 +6,7 @@ import { until } from "../../../lab/exec.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 import { BROADCAST } from "../../support/dhcp-client.ts";
-import { frames, sendRaw, udp } from "../../support/raw.ts";
+import { frames, sendRaw, udp } from "../../support/api/raw.ts";
 
 let cloud: Cloud;
 let net: Net;

@@ -5,7 +5,7 @@ import { linkLocal } from "packet-codec";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Cloud, type Instance, type Resource } from "../../support/cloud.ts";
-import { addressBytes, frames, icmp, mac, sendRaw } from "../../support/raw.ts";
+import { addressBytes, frames, icmp, mac, sendRaw } from "../../support/api/raw.ts";
 
 let cloud: Cloud;
 let prober: Instance;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { Cloud, type Instance, type Net } from "../../support/cloud.ts";
-import { sendRaw } from "../../support/raw.ts";
+import { sendRaw } from "../../support/api/raw.ts";
 
 const LIMIT = 64;
 let cloud: Cloud;

@@ -5,7 +5,7 @@ import { buildEthernet, buildIcmpv6, buildIpv6, ethertypes, ipProtocols, linkLoc
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { frames as framesOf, icmp } from "../../support/raw.ts";
+import { frames as framesOf, icmp } from "../../support/api/raw.ts";
 
 const FOREIGN = "fd00:bad::1";
 const PAYLOAD = Buffer.alloc(400, "free words ");

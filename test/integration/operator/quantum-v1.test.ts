@@ -4,7 +4,7 @@ import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { Cloud } from "../../support/cloud.ts";
-import { V1Client, type Format, type Send } from "../../support/quantum-v1.ts";
+import { V1Client, type Format, type Send } from "../../support/api/quantum-v1.ts";
 
 describe.skipIf(Lab.missing().length > 0)("Quantum v1 on real switches", () => {
   let cloud: Cloud;

@@ -8,11 +8,11 @@ import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { SeededRandom } from "../../../src/lib/random.ts";
 import type { Reachability } from "../../../src/plan/reachability.ts";
 import type { TraceAnswer, TracedHop } from "../../../src/ops/trace/tracer.ts";
-import { wordsOf } from "../../support/agreement.ts";
-import { partsOf } from "../../support/trace-hops.ts";
+import { wordsOf } from "../../support/trace/agreement.ts";
+import { partsOf } from "../../support/trace/trace-hops.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { parseTrace } from "../../support/ofproto-trace.ts";
-import { ofportOf } from "../../support/trace.ts";
+import { parseTrace } from "../../support/trace/ofproto-trace.ts";
+import { ofportOf } from "../../support/trace/trace.ts";
 
 const nightly = process.env.AXION_NIGHTLY === "1";
 const FAULTS = nightly ? 200 : 22;

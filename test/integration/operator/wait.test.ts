@@ -1,7 +1,7 @@
 // What the API does for programs, with real switches. `?wait=dataplane`: once the answer is there the packet passes, and a switch that stands
 // still is named. Who watches hears of what switches bring about.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { EventClient } from "../../support/events.ts";
+import { EventClient } from "../../support/api/events.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 
 let cloud: Cloud;

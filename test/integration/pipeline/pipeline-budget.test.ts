@@ -3,7 +3,7 @@
 // a connection, which each policy remembers, passes one of each more for each policy.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cloud, type Instance, type Net } from "../../support/cloud.ts";
-import { tracePath, type Path, type Trace } from "../../support/trace.ts";
+import { tracePath, type Path, type Trace } from "../../support/trace/trace.ts";
 
 describe("flow tables passed", () => {
   const kinds = [["est", 0], ["new", 1]] as const;

@@ -5,10 +5,10 @@ import { formatMatch, OpenFlowConnection, type Instruction, type Match } from "n
 import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import { Lab } from "../../../lab/lab.ts";
 import { ctNext, everyTrace, hopsOf, Packet, TraceSwitch } from "../../../src/trace/index.ts";
-import { differs, wordsOf } from "../../support/agreement.ts";
+import { differs, wordsOf } from "../../support/trace/agreement.ts";
 import { Cloud, type Instance, type Net } from "../../support/cloud.ts";
-import { parseTrace, Unixctl } from "../../support/ofproto-trace.ts";
-import { ofportOf } from "../../support/trace.ts";
+import { parseTrace, Unixctl } from "../../support/trace/ofproto-trace.ts";
+import { ofportOf } from "../../support/trace/trace.ts";
 
 interface FlowStats {
   readonly table_id: number;

@@ -6,7 +6,7 @@ import type { Hypervisor } from "../../../lab/hypervisor.ts";
 import type { Guest, PingRunStats } from "../../../lab/guest.ts";
 import { Lab } from "../../../lab/lab.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { ofportOf, trace } from "../../support/trace.ts";
+import { ofportOf, trace } from "../../support/trace/trace.ts";
 import { nightly } from "../../support/process.ts";
 
 /** Pings that were not answered, but for those that were on their way when it was stopped. */

@@ -8,7 +8,7 @@ import type { Vm } from "../../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 import { expectQuietRestart } from "../../contract/probes/support.ts";
 import { nightly } from "../../support/process.ts";
-import { ofportOf, trace } from "../../support/trace.ts";
+import { ofportOf, trace } from "../../support/trace/trace.ts";
 
 describe.skipIf(Lab.missing().length > 0).each(nightly ? (["vlan", "flat"] as const) : (["vlan"] as const))("machines behind a router's interface, %s", (type) => {
   let cloud: Cloud;

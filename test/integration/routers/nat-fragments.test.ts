@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { frames, sendRaw, udp } from "../../support/raw.ts";
+import { frames, sendRaw, udp } from "../../support/api/raw.ts";
 
 interface Tenant {
   readonly router: Resource;

@@ -7,7 +7,7 @@ import { until } from "../../../lab/exec.ts";
 import type { Guest } from "../../../lab/guest.ts";
 import { Lab } from "../../../lab/lab.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { ofportOf, trace } from "../../support/trace.ts";
+import { ofportOf, trace } from "../../support/trace/trace.ts";
 
 interface Tenant {
   readonly project: string;

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isIpv6 } from "#app";
 import { until } from "../../../lab/exec.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { frames, sendRaw, udp } from "../../support/raw.ts";
+import { frames, sendRaw, udp } from "../../support/api/raw.ts";
 
 let cloud: Cloud;
 beforeAll(async () => {

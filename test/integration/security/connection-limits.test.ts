@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { every, frames, sendRaw, tcp, udp, type Ends } from "../../support/raw.ts";
+import { every, frames, sendRaw, tcp, udp, type Ends } from "../../support/api/raw.ts";
 
 const PPS = 50;
 const BURST = 100;

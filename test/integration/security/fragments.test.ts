@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { checksum, every, frames, icmp, mac, sendRaw, udp, type Cuts, type Ends, type Payload } from "../../support/raw.ts";
+import { checksum, every, frames, icmp, mac, sendRaw, udp, type Cuts, type Ends, type Payload } from "../../support/api/raw.ts";
 
 let cloud: Cloud;
 let net: Net;

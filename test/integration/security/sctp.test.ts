@@ -4,7 +4,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { every, frames, icmp, sctp, sendRaw, udp, type Ends } from "../../support/raw.ts";
+import { every, frames, icmp, sctp, sendRaw, udp, type Ends } from "../../support/api/raw.ts";
 import { nightly } from "../../support/process.ts";
 
 let cloud: Cloud;

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
-import { tracePath } from "../../support/trace.ts";
+import { tracePath } from "../../support/trace/trace.ts";
 
 let cloud: Cloud;
 let net: Net;

@@ -1,7 +1,7 @@
 // Snapshots: what is committed at an instant, for a reader that takes its time. The rows themselves are immutable; a snapshot is a layer
 // over the live rows that says of each row changed since how it was.
 import type { AnyTable, ReadView, Row } from "#app";
-import { Layer } from "./rows.ts";
+import { Layer } from "../rows.ts";
 
 /** Rows changed since that a snapshot remembers. */
 const MAX_ROWS = 200_000;

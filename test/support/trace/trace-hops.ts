@@ -1,6 +1,6 @@
 // A traced way beside what the switches say themselves: each part of it, from where the packet came in or back from conntrack, is given to ofproto/trace.
-import type { Hypervisor } from "../../lab/hypervisor.ts";
-import type { TracedHop } from "../../src/ops/trace/tracer.ts";
+import type { Hypervisor } from "../../../lab/hypervisor.ts";
+import type { TracedHop } from "../../../src/ops/trace/tracer.ts";
 import { oneWay } from "./ofproto-trace.ts";
 
 /** A part, and the lookups that the switch makes; both as `table priority cookie`. */

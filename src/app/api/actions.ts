@@ -1,7 +1,7 @@
 // What a flow does, in declared names: stages, tables, registers. Actions of OpenFlow that name a table, a zone or a group by
 // number are not here; their forms below are lowered by src/pipeline once ids are known.
 import type { Action as OfAction, FieldName, FieldValue, MatchValue, Nat } from "node-openflow";
-import type { StageName } from "./stages.ts";
+import type { StageName } from "../rules/stages.ts";
 
 /** Fields that a rule may name: OXM fields as node-openflow spells them. Registers are `reg:<name>`. */
 export type Field = Exclude<FieldName, `reg${number}` | `xreg${number}` | `xxreg${number}` | "nxm_in_port" | "metadata">;

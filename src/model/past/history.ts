@@ -2,11 +2,11 @@
 // Everything goes through the log in pages, so a long history holds nobody up; of what is read, only what an answer has is kept in memory,
 // and a list and a difference end at a number of rows and bytes. The log may let go of its oldest part while it is read.
 import type { AnyTable, Row } from "#app";
-import { spread, type Stepwise } from "../lib/turns/stepwise.ts";
-import { StoreError } from "../store/errors.ts";
-import type { KvStore } from "../store/kv.ts";
-import type { LogChange, LogCommit, Undone } from "../store/log.ts";
-import type { Model } from "./model.ts";
+import { spread, type Stepwise } from "../../lib/turns/stepwise.ts";
+import { StoreError } from "../../store/errors.ts";
+import type { KvStore } from "../../store/kv.ts";
+import type { LogChange, LogCommit, Undone } from "../../store/log.ts";
+import type { Model } from "../model.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 export interface PastChange {

@@ -3,9 +3,9 @@
 // Extension and keep their values in tables of their own. A handle, exported from the owner's model.ts, is how other apps name it.
 // Over 400 lines: types that name each other, and half of it is what each field means.
 import type { Check } from "./check.ts";
-import type { Question } from "./questions.ts";
-import type { LiveView } from "./soft-table.ts";
-import type { AnyTable, ReadView, Row, Table, Tx } from "./table.ts";
+import type { Question } from "../questions.ts";
+import type { LiveView } from "../soft-table.ts";
+import type { AnyTable, ReadView, Row, Table, Tx } from "../table.ts";
 
 export type AttributeType = "string" | "boolean" | "integer" | "uuid" | "uuid|null" | "uuid[]" | "string[]" | "object" | "object[]" | "ip|null" | "mac" | "cidr" | "timestamp" | "any";
 

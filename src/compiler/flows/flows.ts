@@ -2,9 +2,9 @@
 // switch of the scope. What a run emits again unchanged costs nothing: the bytes it had before are found and kept.
 import type { FlowSpec, Shape } from "#app";
 import { decodeInstructions, encodeInstructions, FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET, type Action } from "node-openflow";
-import type { FlowWriter } from "../pipeline/flow-writer.ts";
-import type { Family, PipelineTable } from "../pipeline/layout.ts";
-import type { Flow } from "./desired.ts";
+import type { FlowWriter } from "../../pipeline/flow-writer.ts";
+import type { Family, PipelineTable } from "../../pipeline/layout.ts";
+import type { Flow } from "../desired.ts";
 
 /** The scope a flow belongs to, as far as flows ask. */
 export interface FlowScope {

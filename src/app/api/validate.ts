@@ -2,7 +2,7 @@
 // refusal that Neutron's clients know. Checks that need other rows (is the address in the subnet?) are the app's.
 import { ApiError, badRequest, invalidInput } from "./refusal.ts";
 import type { Check, Convert, Converter, KeyCheck } from "./check.ts";
-import { formatCidr, formatIp, NO_MAC, normalizeIp, parseCidr, parseMac } from "../lib/address.ts";
+import { formatCidr, formatIp, NO_MAC, normalizeIp, parseCidr, parseMac } from "../../lib/address.ts";
 
 /** 400 "Invalid input for <attribute>. Reason: <reason>." */
 export const invalidFor = (attribute: string, reason: string): ApiError =>

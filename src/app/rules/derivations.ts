@@ -1,5 +1,5 @@
 // Sources and derivations: what the compiler runs on. Derivations are pure; what they read through their view is tracked.
-import type { AnyTable, ReadView, Row, Table } from "./table.ts";
+import type { AnyTable, ReadView, Row, Table } from "../table.ts";
 
 /** What a rule runs on: each row of a table, or each (a, b) of a pair index that has rows (its id is `a|b`). */
 export type Source<E> =

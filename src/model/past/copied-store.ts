@@ -3,9 +3,9 @@ import { cp, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { copyStore, type Place } from "../store/admin.ts";
-import { StoreError } from "../store/errors.ts";
-import { UsageError } from "../lib/usage-error.ts";
+import { copyStore, type Place } from "../../store/admin.ts";
+import { StoreError } from "../../store/errors.ts";
+import { UsageError } from "../../lib/usage-error.ts";
 
 /** While a controller writes to it, files come and go. */
 const TRIES = 5;

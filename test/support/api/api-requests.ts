@@ -1,6 +1,6 @@
 // Requests out of the API's own description: bodies by their schemas, mostly such as may be taken, and mistakes of every kind. All chance is of one
 // seed, so that a run can be had again.
-import type { SeededRandom } from "../../src/lib/random.ts";
+import type { SeededRandom } from "../../../src/lib/random.ts";
 
 export type Schema = Readonly<Record<string, unknown>> & {
   readonly properties?: Readonly<Record<string, Schema>>;

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import net from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import path from "node:path";
-import { exec, spawnLogged, until, type Running } from "../../lab/exec.ts";
+import { exec, spawnLogged, until, type Running } from "../../../lab/exec.ts";
 
 export const PASSWORD = "secret";
 /** User -> project and role. `neutron` is the service that looks at tokens. */

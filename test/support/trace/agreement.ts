@@ -2,10 +2,10 @@
 // The switch has a dummy datapath: nothing is sent, ofproto/trace says what would be.
 import { connect } from "node:net";
 import { encodeFlowMod, encodeMessage, formatMatch, MAX_MESSAGE, OpenFlowConnection, ports, type Match } from "node-openflow";
-import { Ovs } from "../../src/southbound/testing/ovs.ts";
-import { ctNext, everyTrace, hopsOf, Packet, packetOfFrame, puntReasons, type Pass, type Trace, type TraceFlow, type TracePort, type TraceSwitch } from "../../src/trace/index.ts";
-import { at, ranges } from "../../src/trace/packet/places.ts";
-import { execute, packetOfSwitch, type Executed } from "./datapath.ts";
+import { Ovs } from "../../../src/southbound/testing/ovs.ts";
+import { ctNext, everyTrace, hopsOf, Packet, packetOfFrame, puntReasons, type Pass, type Trace, type TraceFlow, type TracePort, type TraceSwitch } from "../../../src/trace/index.ts";
+import { at, ranges } from "../../../src/trace/packet/places.ts";
+import { execute, packetOfSwitch, type Executed } from "../datapath.ts";
 import { checksIn, parseTrace, Unixctl, type TracedPass } from "./ofproto-trace.ts";
 
 /** A packet by its fields, or as a frame with what it came with. */

@@ -1,6 +1,6 @@
 // What beside flows a rule may want of a switch (of its database: ovs-columns.ts): desired state that a scope holds, counted by owner, read back,
 // compared and repaired like flows. Ids come from declared pools and stored rows, never from emission: a restart finds the same.
-import type { FlowAction } from "./actions.ts";
+import type { FlowAction } from "../api/actions.ts";
 
 /** A meter with one drop band. OpenFlow 1.3.5 section 7.3.4.4. `burst`: packets or kilobits, by unit. */
 export interface Meter {

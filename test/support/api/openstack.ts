@@ -1,7 +1,7 @@
 // Debian's openstack client as a user of a Keystone: many commands in one process of it.
 import path from "node:path";
-import { repositoryRoot } from "../../lab/controller.ts";
-import { spawnLogged, type Running } from "../../lab/exec.ts";
+import { repositoryRoot } from "../../../lab/controller.ts";
+import { spawnLogged, type Running } from "../../../lab/exec.ts";
 
 export interface CommandAnswer {
   readonly code: number;

@@ -1,13 +1,13 @@
 // An app's part of the pipeline: its tables and registers, and what its rules may say of them. Numbers (table ids, register bits)
 // are allocated from these declarations at boot: src/pipeline/layout.ts. What a rule says beyond its declarations does not compile.
 import type { MatchValue } from "node-openflow";
-import type { Entrance, Field, FlowAction } from "./actions.ts";
+import type { Entrance, Field, FlowAction } from "../api/actions.ts";
 import type { Items } from "./outputs.ts";
-import type { ColumnPatch, OvsRowOf, OvsTable } from "./ovs-columns.ts";
+import type { ColumnPatch, OvsRowOf, OvsTable } from "../ovs-columns.ts";
 import type { Source } from "./derivations.ts";
 import type { Scope } from "./scopes.ts";
 import type { RegisterDecl, SharedRegister, StageName } from "./stages.ts";
-import type { ReadView } from "./table.ts";
+import type { ReadView } from "../table.ts";
 import { THROUGH } from "./through.ts";
 
 export interface TableDecl<R extends string = string> {

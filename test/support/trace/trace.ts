@@ -1,6 +1,6 @@
 // The flow tables that a packet passes, as Open vSwitch itself traces it: on the host that sends it, and on the one that it goes to.
-import type { Hypervisor } from "../../lab/hypervisor.ts";
-import type { Cloud, Instance, Net } from "./cloud.ts";
+import type { Hypervisor } from "../../../lab/hypervisor.ts";
+import type { Cloud, Instance, Net } from "../cloud.ts";
 import { oneWay } from "./ofproto-trace.ts";
 
 export interface Trace {

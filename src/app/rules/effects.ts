@@ -1,6 +1,6 @@
 // Effects of flows: what has to happen beside when a flow leaves a switch, and when one has arrived there.
-import type { PacketOut, StageOut } from "./packets.ts";
-import type { ReadView } from "./table.ts";
+import type { PacketOut, StageOut } from "../packets.ts";
+import type { ReadView } from "../table.ts";
 
 /** A flow as its table declares it: fields and `reg:` names, whole values only. Addresses are text. */
 export interface SeenFlow {

@@ -5,13 +5,13 @@
 //
 // Two scopes of one chassis may have the same key: the chassis loses the flow with the last of them. Such keys are rare, and found by
 // counting (key-counts.ts); for them every scope of the chassis is asked.
-import type { Stepwise } from "../lib/turns/stepwise.ts";
+import type { Stepwise } from "../../lib/turns/stepwise.ts";
 import { Conflicts } from "./conflicts.ts";
-import type { ChassisDelta } from "./desired.ts";
+import type { ChassisDelta } from "../desired.ts";
 import { firstOf, FlowSet, Shared, type Entry } from "./flow-set.ts";
 import { conjunctionRoom, sameActions, sameBytes, type FlowEncoder, type FlowScope, type OwnedFlow } from "./flows.ts";
 import { KeyCounts } from "./key-counts.ts";
-import { isRoot, type MembershipChange, type Scopes } from "./scopes.ts";
+import { isRoot, type MembershipChange, type Scopes } from "../scopes.ts";
 
 interface ScopeState<O> extends FlowScope {
   readonly root: boolean;

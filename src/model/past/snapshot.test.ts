@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { defineTable, type ReadView, type Row } from "#app";
-import { openMemory } from "../store/memory.ts";
-import { Model } from "./model.ts";
+import { openMemory } from "../../store/memory.ts";
+import { Model } from "../model.ts";
 
 interface Thing extends Row {
   readonly of: string;

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { defineTable, type Row } from "#app";
-import type { KvStore } from "../store/kv.ts";
-import { openStore } from "../store/open.ts";
+import type { KvStore } from "../../store/kv.ts";
+import { openStore } from "../../store/open.ts";
 import { History, NotKept } from "./history.ts";
-import { Model } from "./model.ts";
+import { Model } from "../model.ts";
 
 interface Item extends Row {
   readonly n: number;

@@ -1,5 +1,5 @@
 // Frames as a test wants them, whatever they claim: IPv4 and IPv6 packets whole or in fragments, and how a VM sends them.
-import type { Vm } from "../../lab/vm.ts";
+import type { Vm } from "../../../lab/vm.ts";
 
 export const mac = (text: string): Buffer => Buffer.from(text.replaceAll(":", ""), "hex");
 

@@ -1,8 +1,8 @@
 // Flows as bytes: what of the slabs is held, and for how long a merged flow is the same.
 import { describe, expect, test } from "vitest";
 import { baseScope, chassisScope } from "#app";
-import type { Flow } from "./desired.ts";
-import { mac, onPort, port, ports, to, World } from "./testing/world.ts";
+import type { Flow } from "../desired.ts";
+import { mac, onPort, port, ports, to, World } from "../testing/world.ts";
 
 describe("memory of flows", () => {
   test("one live flow does not pin its slab: after any churn the slabs hold a few times what lives", async () => {

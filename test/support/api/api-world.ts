@@ -1,8 +1,8 @@
 // A controller without switches with something of every resource in it, of several projects: where random calls of the API begin.
-import { SeededRandom } from "../../src/lib/random.ts";
-import { Harness } from "./harness.ts";
+import { SeededRandom } from "../../../src/lib/random.ts";
+import { Harness } from "../harness.ts";
 import { Requests, routesOf, type Description, type Known, type Route } from "./api-requests.ts";
-import { collectionOf } from "./process.ts";
+import { collectionOf } from "../process.ts";
 
 export const HOSTS = ["hv0", "hv1", "hv2"];
 export const PROJECTS = ["p1", "p2"];
