@@ -1,5 +1,5 @@
 // How a machine sends a packet, as one does that has its port's addresses, and the routes that it gets with them.
-import { bitsOf, contains, formatIp, isMulticast, normalizeIp, parseCidr, parseIp, type Ask, type Explains, type Ip, type PacketCause, type ReadView } from "#app";
+import { bitsOf, contains, formatIp, isMulticast, normalizeIp, parseCidr, parseIp, VLAN_PRESENT, type Ask, type Explains, type Ip, type PacketCause, type ReadView } from "#app";
 import { linkLocal } from "packet-codec";
 import { absent, activeAttachment, addressesOf, addressId, addressTable, chosenSegments, hasPair, isLinkLocal, isNetworkPort, isPhysical, macOfLinkLocal, macOfPair, pluggedAt, portTable, type Address, type Port } from "../l2/model.ts";
 import { firstPacket, isDhcp, UNKNOWN_MAC } from "./first-packet.ts";
@@ -27,7 +27,7 @@ export const explains: Explains = {
     const to = target ?? onLink(view, port.network_id, address);
     const at = to === undefined ? undefined : activeAttachment(view, to.id);
     return {
-      chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: 0x1000 | place.vlan }), ...firstPacket(question, { mac: port.mac_address, ip: way.source }, { mac: way.mac, ip: address }) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id,
+      chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: VLAN_PRESENT | place.vlan }), ...firstPacket(question, { mac: port.mac_address, ip: way.source }, { mac: way.mac, ip: address }) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id,
       goal: at !== undefined ? { chassis: at.chassis, ofport: at.ofport, vlan: at.vlan } : to !== undefined && !isNetworkPort(to) ? "none" : way.onward !== undefined ? "outside" : "anywhere",
       ...(way.onward !== undefined && { onward: way.onward }),
     };

@@ -1,7 +1,7 @@
 // What needs no entity: rogue servers, unsecured ports, the answers to ARP and neighbour discovery, group addresses.
 import { baseScope, callStage, callTable, copy, ethType, ipProto, load, setField, toStage, toTable } from "#app";
 import { backToSender, GROUP_MAC, onAsAnyFrame } from "./model.ts";
-import { VLAN_PRESENT, VLAN_TPIDS } from "./model/tags.ts";
+import { TAGGED, VLAN_TPIDS } from "./model/tags.ts";
 import { advertisement, arp, icmpv6, ND, solicitation } from "./model/messages.ts";
 import { DHCP_CLIENT, ARP_TO_SERVICES, ND_TO_SOURCE, NO_OPTION } from "./rules.ts";
 import { l2 } from "./tables.ts";
@@ -22,7 +22,7 @@ export const staticFlows = l2.static((out) => {
   const toServices = [toStage("services")];
   const toForward = [toStage("forward")];
   // Nobody's tag passes: not one behind that of a sub-port, one behind SNAP, or one of a provider's older kinds.
-  out.flow(base, "port_security", { priority: 1000, match: { "reg:tag_passes": 0, vlan_vid: { value: VLAN_PRESENT, mask: VLAN_PRESENT } }, actions: [] });
+  out.flow(base, "port_security", { priority: 1000, match: { "reg:tag_passes": 0, vlan_vid: TAGGED }, actions: [] });
   for (const eth_type of VLAN_TPIDS) out.flow(base, "port_security", { priority: 1000, match: { eth_type }, actions: [] });
   // Nobody but the network itself serves DHCP or advertises routers; spoofed neighbour discovery falls to these as well.
   out.flow(base, "port_security", { priority: 200, match: { ...secured, eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 67, udp_dst: 68 }, actions: [] });

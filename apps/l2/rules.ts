@@ -3,7 +3,7 @@
 // Over 400 lines: what a port may send, what stops it and how packets reach it follow from the same places and sources.
 import {
   callStage, callTable, chassisScope, chassisTable, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, NO_MAC, setField, toEntrance, toStage, toTable,
-  type Emit, type FlowOf, type PortActions, type ReadView, type Scope,
+  VLAN_NONE, VLAN_PRESENT, type Emit, type FlowOf, type PortActions, type ReadView, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
@@ -11,7 +11,6 @@ import {
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isOpen, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
-import { VLAN_NONE, VLAN_PRESENT } from "./model/tags.ts";
 import { advertisement, fromLink, icmpv6, ND, solicitation } from "./model/messages.ts";
 import { l2 } from "./tables.ts";
 import { admitTags, passTags } from "./tags.ts";

@@ -1,9 +1,9 @@
 // Tags of guests, on networks that are transparent to them: one passes, as the sender's MAC and addresses and the policies of both ports let a packet
 // without it. The network itself answers nothing that has a tag, and no router takes it: what is behind a tag is another network of the guests.
 // Where such a network is a VLAN the guest's tag goes inside its own, and a switch that reads two tags is needed: there a guest could send two.
-import { callTable, chassisScope, core, defineScope, ethType, load, toStage, toTable, type Emit, type FlowAction, type Outputs, type PortContext, type ReadView, type SharedRegister } from "#app";
+import { callTable, chassisScope, core, defineScope, ethType, load, toStage, toTable, VLAN_NONE, type Emit, type FlowAction, type Outputs, type PortContext, type ReadView, type SharedRegister } from "#app";
 import { chosenSegments, isNetworkPort, isTransparent, lanScope, portTable, type Attachment, type Network } from "./model.ts";
-import { TAGGED, VLAN_NONE } from "./model/tags.ts";
+import { TAGGED } from "./model/tags.ts";
 import { l2 } from "./tables.ts";
 
 /** Hosts with a port of a network that is transparent; those where one is a VLAN. */

@@ -2,10 +2,10 @@
 // host one way only. On a network with several segments hosts are on the first of its physical ones that they have; between two on the same
 // one it is that, else a tunnel. What goes to all is handed on between a physical segment and the tunnels by one host, the first by key if no app says which.
 import {
-  chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, type Claim, type Emit, type FlowAction, type Outputs, type ReadView, type SharedRegister,
+  chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, VLAN_NONE, VLAN_PRESENT, type Claim, type Emit, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import {
-  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, handOnHostTable, TAGGED, VLAN_NONE, VLAN_PRESENT, VLAN_TPIDS, type ChosenSegment, type Network, type Segment, hostMac,
+  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, handOnHostTable, TAGGED, VLAN_TPIDS, type ChosenSegment, type Network, type Segment, hostMac,
 } from "../l2/model.ts";
 import { alsoByTunnel, encapOf, endHere, leaveBy, vniOf } from "../overlay/model.ts";
 import { patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";

@@ -48,11 +48,11 @@ export interface PacketCause {
   };
 }
 
-/** Where a packet has to arrive. `vlan`: of a port that shares the OpenFlow port with others (see Explains.behind) its tag there; absent or null: it has none. */
+/** Where a packet has to arrive. `vlan`: of a port that shares the OpenFlow port with others (see Explains.behind) its tag there; null: it has none. */
 export interface PacketGoal {
   readonly chassis: string;
   readonly ofport: number;
-  readonly vlan?: number | null;
+  readonly vlan: number | null;
 }
 
 /** Where a packet begins, and as what. */

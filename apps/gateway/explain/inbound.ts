@@ -1,5 +1,5 @@
 // How a packet of a machine outside begins: at the host that answers for the address it is for, or for the gateway of its router.
-import { EXTERNAL, EXTERNAL_ADDRESS, normalizeIp, parseIp, type Ask, type LiveView, type PacketCause, type PacketQuestion, type PacketStart, type ReadView } from "#app";
+import { EXTERNAL, EXTERNAL_ADDRESS, normalizeIp, parseIp, VLAN_PRESENT, type Ask, type LiveView, type PacketCause, type PacketQuestion, type PacketStart, type ReadView } from "#app";
 import { firstPacket, UNKNOWN_MAC } from "../../ipam/model.ts";
 import { activeAttachment, addressesOf, addressId, addressTable, isNetworkPort, networkTable, portTable, wireEntrance } from "../../l2/model.ts";
 import { routerInterfaceTable, routerTable, type Router } from "../../l3/model.ts";
@@ -46,12 +46,10 @@ export function inbound(view: LiveView, question: PacketQuestion, ask: Ask): Pac
   const source = question.source ?? EXTERNAL_ADDRESS[address.includes(":") ? 6 : 4];
   const guest = to === undefined ? undefined : activeAttachment(view, to);
   return {
-    chassis: at.chassis, ofport: at.ofport, fields: { ...(at.vlan !== null && { vlan_vid: TAGGED | at.vlan }), ...firstPacket(question, { mac: UNKNOWN_MAC, ip: source }, { mac, ip: address }) },
+    chassis: at.chassis, ofport: at.ofport, fields: { ...(at.vlan !== null && { vlan_vid: VLAN_PRESENT | at.vlan }), ...firstPacket(question, { mac: UNKNOWN_MAC, ip: source }, { mac, ip: address }) },
     source, sourceMac: question.sourceMac ?? UNKNOWN_MAC, address, to, goal: to === undefined ? "anywhere" : guest === undefined ? "none" : { chassis: guest.chassis, ofport: guest.ofport, vlan: guest.vlan },
   };
 }
-/** Of vlan_vid: there is a tag. */
-const TAGGED = 0x1000;
 
 export const closed = (type: "network" | "router", id: string): PacketCause => ({
   reason: "admin_state_down", text: `${type} ${id} is closed: its admin_state_up is false`, resources: [{ type, id }],

@@ -1,10 +1,9 @@
 // Which MAC an address has, who answers for it, and how an answer gets to who asked.
-import { chassisScope, copy, isIpv6, load, next, setField, toStage, ethType, ipProto, toTable, type FlowAction, type Outputs, type SharedRegister, type StageOut, type Scope } from "#app";
+import { chassisScope, copy, isIpv6, load, next, setField, toStage, ethType, ipProto, toTable, VLAN_NONE, type FlowAction, type Outputs, type SharedRegister, type StageOut, type Scope } from "#app";
 import { linkLocal } from "packet-codec";
 import { isLinkLocal } from "./ports.ts";
 import { lanScope, netScope, hostScope } from "./places.ts";
 import { arp as anyArp, icmpv6, ND, solicitation } from "./messages.ts";
-import { VLAN_NONE } from "./tags.ts";
 import { l2 } from "../tables.ts";
 
 /**

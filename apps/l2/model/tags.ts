@@ -1,8 +1,7 @@
 // VLAN tags, as switches show them to flows.
 
-/** OFPVID_NONE and OFPVID_PRESENT, OpenFlow 1.3.5 section 7.2.3.7: the packet has no tag, the packet has one. */
-export const VLAN_NONE = 0;
-export const VLAN_PRESENT = 0x1000;
+import { VLAN_PRESENT } from "#app";
+
 /** As a match: whatever tag it has. */
 export const TAGGED = { value: VLAN_PRESENT, mask: VLAN_PRESENT } as const;
 /** EtherTypes of tags: IEEE 802.1Q and 802.1ad, and those that providers used before, which a switch does not read as tags. */

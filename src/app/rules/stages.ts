@@ -54,4 +54,8 @@ export type SharedRegister = keyof typeof sharedRegisters;
 
 /** Values of eth_type and ip_proto that rules match. */
 export const ethType = { ip: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
+
+/** OFPVID_NONE and OFPVID_PRESENT, OpenFlow 1.3.5 section 7.2.3.7: the packet has no tag, the packet has one. */
+export const VLAN_NONE = 0;
+export const VLAN_PRESENT = 0x1000;
 export const ipProto = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;

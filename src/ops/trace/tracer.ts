@@ -1,5 +1,5 @@
 // A trace: what was asked -> a packet, its way over the switches and the way back, what came of it, and why.
-import { chassisTable, EXTERNAL, isCause, type PacketCause, type PacketQuestion, type PacketGoal, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
+import { chassisTable, EXTERNAL, isCause, VLAN_NONE, VLAN_PRESENT, type PacketCause, type PacketQuestion, type PacketGoal, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
 import { formatInstructions, formatMatch, parseMatch } from "node-openflow";
 import { spread } from "../../lib/turns/stepwise.ts";
 import { Packet } from "../../trace/index.ts";
@@ -273,7 +273,7 @@ export class Tracer {
     const entrance = start.to === undefined ? undefined : entranceOf(this.parts, start.to);
     const ttl = (question.ttl ?? DEFAULT_TTL) - 1;
     if (entrance === undefined || ttl === 0) return { ...there, notes: [...there.notes, `${out}: what that does with it is not known here`] };
-    const came = packetOf({ ofport: entrance.ofport, fields: { ...start.fields, vlan_vid: entrance.vlan === null ? 0 : TAGGED | entrance.vlan, eth_src: start.fields.eth_dst!, eth_dst: entrance.mac, ip_ttl: ttl } }, question);
+    const came = packetOf({ ofport: entrance.ofport, fields: { ...start.fields, vlan_vid: entrance.vlan === null ? VLAN_NONE : VLAN_PRESENT | entrance.vlan, eth_src: start.fields.eth_dst!, eth_dst: entrance.mac, ip_ttl: ttl } }, question);
     const on = yield* walk(of, { chassis: entrance.chassis, packet: came });
     return {
       hops: [...there.hops, ...on.hops], delivered: [...there.delivered.filter((d) => d !== left), ...on.delivered], ended: [...there.ended, ...on.ended],
@@ -351,17 +351,15 @@ const ARP_SIZE = 28;
 /** An echo request as ping sends it. */
 const DEFAULT_SIZE = 84;
 const DEFAULT_TTL = 64;
-/** Of vlan_vid: there is a tag. */
-const TAGGED = 0x1000;
 
 function reached({ delivered }: Walk, goal: PacketStart["goal"]): boolean {
   if (goal === "none") return false;
   if (goal === "outside") return delivered.some(({ to }) => to === "outside");
   return goal === "anywhere" ? delivered.length > 0 : delivered.some((d) => isAt(d, goal));
 }
-const isAt = ({ switch: chassis, ofport, vlan }: Delivered, goal: PacketGoal): boolean => chassis === goal.chassis && ofport === goal.ofport && vlan === (goal.vlan ?? null);
+const isAt = ({ switch: chassis, ofport, vlan }: Delivered, goal: PacketGoal): boolean => chassis === goal.chassis && ofport === goal.ofport && vlan === goal.vlan;
 /** With which a port behind another's interface sends. */
-const tagOf = ({ vlan_vid: vid }: PacketStart["fields"]): number | null => (typeof vid === "number" && vid !== 0 ? vid & ~TAGGED : null);
+const tagOf = ({ vlan_vid: vid }: PacketStart["fields"]): number | null => (typeof vid === "number" && vid !== VLAN_NONE ? vid & ~VLAN_PRESENT : null);
 
 /** Of all that ended, what the packet itself came to. Where it goes to the controller nothing follows; looking up what is not there ends nothing before that. */
 export function deciding(ended: readonly Ended[]): Ended | undefined {
