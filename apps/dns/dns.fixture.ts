@@ -1,7 +1,7 @@
 // For the tests here: a controller without switches, machines that ask, and name servers outside as a test wants them.
 import { expect } from "vitest";
 import { buildDns, buildEthernet, buildIpv4, buildIpv6, buildTcp, buildUdp, ethertypes, ipProtocols, parseDns, parsePacket, tcpFlags, type DnsInput, type DnsMessage, type DnsQuestion } from "packet-codec";
-import type { DatagramNetwork } from "../../src/services/index.ts";
+import type { ExchangeNetwork } from "../../src/services/index.ts";
 import { Harness } from "../../test/support/harness.ts";
 import { portTable } from "../l2/model.ts";
 import { SERVICE } from "./model.ts";
@@ -24,7 +24,7 @@ export class Names {
 
   static async make(): Promise<Names> {
     const servers = new Servers();
-    const h = await Harness.make([], undefined, { datagrams: servers });
+    const h = await Harness.make([], undefined, { exchanges: servers });
     await h.addChassis("hv1");
     return new Names(h, servers);
   }
@@ -37,7 +37,7 @@ export class Names {
     return this.servers.byTcp;
   }
   /** From now on: what becomes of a question in place of that. */
-  set instead(open: DatagramNetwork["open"] | undefined) {
+  set instead(open: ExchangeNetwork["open"] | undefined) {
     this.servers.instead = open;
   }
 
@@ -135,14 +135,14 @@ export class Names {
 }
 
 /** Name servers that a test plays. */
-class Servers implements DatagramNetwork {
+class Servers implements ExchangeNetwork {
   readonly asked: { readonly address: string; readonly port: number; readonly question: DnsMessage }[] = [];
   answers: (question: DnsMessage, address: string) => DnsInput[] = () => [];
-  instead: DatagramNetwork["open"] | undefined;
+  instead: ExchangeNetwork["open"] | undefined;
   /** How many questions came by TCP. */
   byTcp = 0;
 
-  open(...[to, data, heard, failed]: Parameters<DatagramNetwork["open"]>): ReturnType<DatagramNetwork["open"]> {
+  open(...[to, data, heard, failed]: Parameters<ExchangeNetwork["open"]>): ReturnType<ExchangeNetwork["open"]> {
     if (this.instead !== undefined) return this.instead(to, data, heard, failed);
     const question = parseDns(data);
     this.asked.push({ ...to, question });
@@ -154,7 +154,7 @@ class Servers implements DatagramNetwork {
     return { close: () => undefined };
   }
 
-  openStream(...asked: Parameters<DatagramNetwork["openStream"]>): ReturnType<DatagramNetwork["openStream"]> {
+  openStream(...asked: Parameters<ExchangeNetwork["openStream"]>): ReturnType<ExchangeNetwork["openStream"]> {
     this.byTcp++;
     return this.open(...asked);
   }

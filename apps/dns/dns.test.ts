@@ -1,7 +1,7 @@
 // Names through the API, what DHCP tells of them, and answers to questions.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { buildDns, parseDns, type DnsOptRecord } from "packet-codec";
-import type { DatagramNetwork } from "../../src/services/index.ts";
+import type { ExchangeNetwork } from "../../src/services/index.ts";
 import type { Harness } from "../../test/support/harness.ts";
 import { portOfferTable, subnetOfferTable } from "../dhcp/model.ts";
 import { addressOfReverse } from "./answer.ts";
@@ -200,7 +200,7 @@ describe("questions", () => {
     const { net, asker } = await cloud();
     await plugged(net, "10.0.0.5", { dns_name: "web" });
     names.answers = () => [];
-    const silent: DatagramNetwork["open"] = (_, data) => {
+    const silent: ExchangeNetwork["open"] = (_, data) => {
       names.outside.push({ address: "", port: 0, question: parseDns(data) });
       return { close: () => undefined };
     };

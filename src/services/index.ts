@@ -1,7 +1,7 @@
 export { Asked } from "./asked.ts";
 export { droppingRules, FlowCounter } from "./flow-counts.ts";
 export { Claims } from "./claims.ts";
-export { Datagrams, machineDatagrams, type DatagramNetwork } from "./datagrams.ts";
+export { Exchanges, machineExchanges, type ExchangeNetwork } from "./exchanges.ts";
 export { machineHttp, Outbound, type HttpClient } from "./outbound.ts";
 export { Packets } from "./packets.ts";
 export { Services } from "./services.ts";

@@ -9,7 +9,7 @@ import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Model } from "../model/model.ts";
 import type { Asked } from "./asked.ts";
 import { Allowance, Mailbox } from "./mailbox.ts";
-import { Datagrams, type DatagramNetwork } from "./datagrams.ts";
+import { Exchanges, type ExchangeNetwork } from "./exchanges.ts";
 import { Outbound, type HttpClient } from "./outbound.ts";
 import type { Share } from "./share.ts";
 
@@ -47,7 +47,7 @@ export interface ServicesOptions {
   readonly asController?: ((ask: (token: string) => Promise<FetchAnswer>) => Promise<FetchAnswer>) | undefined;
   /** Default: the machine's network. */
   readonly http?: HttpClient;
-  readonly datagrams?: DatagramNetwork;
+  readonly exchanges?: ExchangeNetwork;
 }
 
 const PER_PORT = 16;
@@ -123,7 +123,7 @@ class Host implements ServiceHost {
   private readonly options: ServicesOptions;
   private readonly cancels = new Set<Cancel>();
   private readonly outbound: Outbound;
-  private readonly datagrams: Datagrams;
+  private readonly exchanges: Exchanges;
   private readonly writes: Allowance;
   private quiet = false;
   private ended = false;
@@ -137,7 +137,7 @@ class Host implements ServiceHost {
     this.random = options.random;
     this.log = options.log.child({ app, service });
     this.outbound = new Outbound(options.clock, options.http);
-    this.datagrams = new Datagrams(options.clock, options.datagrams);
+    this.exchanges = new Exchanges(options.clock, options.exchanges);
     this.writes = new Allowance(options.clock, PORT_WRITES, WRITES);
   }
 
@@ -151,7 +151,7 @@ class Host implements ServiceHost {
     this.quieten();
     this.ended = true;
     this.outbound.stop();
-    this.datagrams.stop();
+    this.exchanges.stop();
   }
 
   every(seconds: number, fn: () => void | Promise<void>): Cancel {
@@ -258,11 +258,11 @@ class Host implements ServiceHost {
   }
 
   exchange(to: Endpoint, data: Uint8Array, options?: ExchangeOptions): Promise<Buffer> {
-    return this.datagrams.exchange(to, data, options);
+    return this.exchanges.exchange(to, data, options);
   }
 
   nameServers(): readonly Endpoint[] {
-    return this.datagrams.nameServers();
+    return this.exchanges.nameServers();
   }
 
   flowCounts(rule: string, entity: string, payer: string): Promise<FlowCounts> {

@@ -28,7 +28,7 @@ import { Reacher } from "../../src/ops/trace/reach.ts";
 import { Planner } from "../../src/plan/planner.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
-import { Asked, Claims, droppingRules, FlowCounter, Packets, Services, Share, type DatagramNetwork, type HttpClient } from "../../src/services/index.ts";
+import { Asked, Claims, droppingRules, FlowCounter, Packets, Services, Share, type ExchangeNetwork, type HttpClient } from "../../src/services/index.ts";
 import { Receipts } from "../../src/southbound/receipts.ts";
 import { KEEP } from "../../src/store/log.ts";
 import { openStore } from "../../src/store/open.ts";
@@ -70,7 +70,7 @@ export interface HarnessOptions {
   readonly settings?: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
   readonly share?: Share;
   readonly http?: HttpClient;
-  readonly datagrams?: DatagramNetwork;
+  readonly exchanges?: ExchangeNetwork;
   /** See EngineOptions. */
   readonly poisonScratch?: boolean;
   /** Of the API. */
@@ -177,7 +177,7 @@ export class Harness {
       dropped: (_, service, limit) => void this.dropped.push(`${service} ${limit}`),
       share: options.share ?? new Share("self", () => ["self"]),
       flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities), asked,
-      ...(options.http && { http: options.http }), ...(options.datagrams && { datagrams: options.datagrams }),
+      ...(options.http && { http: options.http }), ...(options.exchanges && { exchanges: options.exchanges }),
     });
     let compiled = engine.generation;
     engine.onDelta((delta) => {

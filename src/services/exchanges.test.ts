@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { machineClock } from "../lib/clock.ts";
-import { Datagrams } from "./datagrams.ts";
+import { Exchanges } from "./exchanges.ts";
 
 const cleanup: (() => void)[] = [];
 afterEach(() => {
@@ -27,7 +27,7 @@ test("by UDP: one datagram, and the first that is accepted", async () => {
   socket.on("message", (data, from) => {
     for (const text of ["no", `yes ${String(data)}`]) socket.send(text, from.port, from.address);
   });
-  const answer = await new Datagrams(machineClock).exchange({ address: "127.0.0.1", port: socket.address().port }, Buffer.from("x"), { accept: (data) => String(data).startsWith("yes") });
+  const answer = await new Exchanges(machineClock).exchange({ address: "127.0.0.1", port: socket.address().port }, Buffer.from("x"), { accept: (data) => String(data).startsWith("yes") });
   expect(String(answer)).toBe("yes x");
 });
 
@@ -41,13 +41,13 @@ test("by TCP: behind its length, in pieces, the first that is accepted; then the
       setTimeout(() => socket.write(all.subarray(5)), 20);
     });
   });
-  const answer = await new Datagrams(machineClock).exchange(to, Buffer.from("hello"), { overTcp: true, accept: (data) => String(data).startsWith("yes") });
+  const answer = await new Exchanges(machineClock).exchange(to, Buffer.from("hello"), { overTcp: true, accept: (data) => String(data).startsWith("yes") });
   expect(String(answer)).toBe("yes hello");
   await expect.poll(() => ended).toBe(true);
 });
 
 test("by TCP: who closes, or is not there, has not answered", async () => {
   const to = await tcp((socket) => socket.end(framed("cut").subarray(0, 3)));
-  await expect(new Datagrams(machineClock).exchange(to, Buffer.from("x"), { overTcp: true })).rejects.toMatchObject({ code: "UNREACHABLE", message: expect.stringContaining("closed the connection") });
-  await expect(new Datagrams(machineClock).exchange({ address: "127.0.0.1", port: 1 }, Buffer.from("x"), { overTcp: true })).rejects.toMatchObject({ code: "UNREACHABLE" });
+  await expect(new Exchanges(machineClock).exchange(to, Buffer.from("x"), { overTcp: true })).rejects.toMatchObject({ code: "UNREACHABLE", message: expect.stringContaining("closed the connection") });
+  await expect(new Exchanges(machineClock).exchange({ address: "127.0.0.1", port: 1 }, Buffer.from("x"), { overTcp: true })).rejects.toMatchObject({ code: "UNREACHABLE" });
 });

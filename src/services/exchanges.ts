@@ -1,4 +1,4 @@
-// Outbound datagrams of a service, and messages by TCP: each exchange has a socket of its own that hears one peer alone, so that nobody else can answer for it.
+// A service asks somebody outside, by a UDP datagram or a message over TCP: each exchange has a socket of its own that hears one peer alone, so that nobody else can answer for it.
 import { createSocket } from "node:dgram";
 import { getServers } from "node:dns";
 import { connect, isIPv6 } from "node:net";
@@ -11,8 +11,8 @@ export interface Exchange {
   close(): void;
 }
 
-/** What carries datagrams: the machine's network, or a simulation's. */
-export interface DatagramNetwork {
+/** What carries exchanges: the machine's network, or a simulation's. */
+export interface ExchangeNetwork {
   /** Sends a datagram; `heard` gets all that comes back from there, `failed` why nothing can. */
   open(to: Endpoint, data: Uint8Array, heard: (data: Buffer) => void, failed: (error: Error) => void): Exchange;
   /** The same by TCP, each message behind its length in two bytes. */
@@ -22,7 +22,7 @@ export interface DatagramNetwork {
 
 const DNS_PORT = 53;
 
-export const machineDatagrams: DatagramNetwork = {
+export const machineExchanges: ExchangeNetwork = {
   open(to, data, heard, failed) {
     const socket = createSocket(isIPv6(to.address) ? "udp6" : "udp4");
     let open = true;
@@ -62,14 +62,14 @@ export const machineDatagrams: DatagramNetwork = {
 const TIMEOUT_MS = 5000;
 const UNDER_WAY = 256;
 
-export class Datagrams {
+export class Exchanges {
   private readonly clock: Pick<Clock, "setTimeout">;
-  private readonly network: DatagramNetwork;
+  private readonly network: ExchangeNetwork;
   private readonly limit: number;
   private readonly ends = new Set<(error: FetchError) => void>();
   private stopped = false;
 
-  constructor(clock: Pick<Clock, "setTimeout">, network: DatagramNetwork = machineDatagrams, limit = UNDER_WAY) {
+  constructor(clock: Pick<Clock, "setTimeout">, network: ExchangeNetwork = machineExchanges, limit = UNDER_WAY) {
     this.clock = clock;
     this.network = network;
     this.limit = limit;
@@ -80,7 +80,7 @@ export class Datagrams {
     const name = isIPv6(to.address) ? `[${to.address}]:${to.port}` : `${to.address}:${to.port}`;
     if (this.stopped) throw new FetchError("STOPPED", "the service is stopped");
     if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) throw new FetchError("INVALID", `timeoutMs ${timeoutMs}: a number of milliseconds above 0 is needed`);
-    if (this.ends.size >= this.limit) throw new FetchError("QUEUE_FULL", `${this.ends.size} datagrams wait for their answers already`);
+    if (this.ends.size >= this.limit) throw new FetchError("QUEUE_FULL", `${this.ends.size} exchanges wait for their answers already`);
     let end: (error: FetchError) => void = () => undefined;
     let exchange: Exchange | undefined;
     const stop = (): void => end(new FetchError("STOPPED", "it is not wanted any more"));
