@@ -16,10 +16,8 @@ export class Server {
   opened = 0;
   ended = 0;
   closed: string[] = [];
-  /** Bytes that are not said to be read. */
-  unread = 0;
 
-  constructor(clock: SimulatedClock, syn: Segment, { deliver = () => undefined, iss = ISS, reads = true, times, onData }: { deliver?: (s: Segment) => void; iss?: number; reads?: boolean; times?: TcpTimes; onData?: () => void } = {}) {
+  constructor(clock: SimulatedClock, syn: Segment, { deliver = () => undefined, iss = ISS, reads = true, times }: { deliver?: (s: Segment) => void; iss?: number; reads?: boolean; times?: TcpTimes } = {}) {
     this.connection = new TcpConnection({
       clock, iss, mss: 1460, mssOfPeer: 536, ...(times !== undefined && { times }),
       events: {
@@ -33,8 +31,6 @@ export class Server {
         data: (chunk) => {
           this.read.push(chunk);
           if (reads) this.connection.consumed(chunk.length);
-          else this.unread += chunk.length;
-          onData?.();
         },
         ended: () => {
           this.ended++;
@@ -57,7 +53,6 @@ export class Way {
   private readonly clock: SimulatedClock;
   private readonly random: Random;
   private readonly loss: number;
-  lost = 0;
 
   constructor(clock: SimulatedClock, random: Random, loss: number) {
     this.clock = clock;
@@ -66,8 +61,7 @@ export class Way {
   }
   send(deliver: (s: Segment) => void, s: Segment): void {
     for (let copies = this.random.next() < 0.1 ? 2 : 1; copies > 0; copies--) {
-      if (this.random.next() < this.loss) this.lost++;
-      else this.clock.setTimeout(() => deliver(s), 1 + Math.floor(this.random.next() * 30));
+      if (this.random.next() >= this.loss) this.clock.setTimeout(() => deliver(s), 1 + Math.floor(this.random.next() * 30));
     }
   }
 }

@@ -65,26 +65,28 @@ export class TcpConnection {
   private state: "opening" | "open" | "time-wait" | "closed" = "opening";
 
   private readonly outgoing = new Outgoing();
-  /** First that is not acknowledged; next to be sent; beyond the last that was ever sent. */
-  private una: number;
-  private nxt: number;
-  private max: number;
-  private peerWindow: number;
-  /** Segment by which the window was last told: later ones count. */
-  private toldBySeq: number;
-  private toldByAck: number;
+  /** SND.UNA, SND.NXT and SND.WND of RFC 9293 section 3.3.1; sndMax is beyond the last that was ever sent. */
+  private sndUna: number;
+  private sndNxt: number;
+  private sndWnd: number;
+  private sndMax: number;
+  /** SND.WL1 and SND.WL2: sequence number and acknowledgement of the segment by which the window was last told. Later ones count. */
+  private sndWl1: number;
+  private sndWl2: number;
   private ending = false;
   private endAcked = false;
   private synAcked = false;
 
-  private congestion: number;
-  private threshold: number;
+  /** Bytes. RFC 5681 section 2 */
+  private cwnd: number;
+  private ssthresh: number;
   private duplicates = 0;
-  /** Until this is acknowledged, what is missing is sent again at once. */
-  private recoverTo: number | undefined;
+  /** Until this is acknowledged, what is missing is sent again at once. RFC 6582 section 3.2 */
+  private recover: number | undefined;
+  /** RFC 6298 section 2. */
   private rtoMs = RTO_FIRST_MS;
-  private smoothedMs: number | undefined;
-  private variationMs = 0;
+  private srttMs: number | undefined;
+  private rttvarMs = 0;
   /** What is measured: acknowledged when this is, sent then; never something that was sent twice. RFC 6298 section 3 */
   private timed: { readonly seq: number; readonly atMs: number } | undefined;
   private progressAtMs: number;
@@ -93,7 +95,7 @@ export class TcpConnection {
   private rcvNxt: number;
   private unread = 0;
   /** The window as it was last told. */
-  private told = RECEIVE_WINDOW;
+  private advertised = RECEIVE_WINDOW;
   private peerEnded = false;
   private ackDue = false;
 
@@ -111,17 +113,17 @@ export class TcpConnection {
     this.ownMss = mss;
     // An MSS so small that headers are most of what is sent is nobody's.
     this.mss = Math.min(Math.max(syn.mss ?? mssOfPeer, 216), mss);
-    this.una = iss;
-    this.nxt = this.max = advanced(iss, 1);
-    this.peerWindow = syn.window;
-    this.toldBySeq = syn.seq;
-    this.toldByAck = iss;
-    this.congestion = WINDOW_FIRST * this.mss;
-    this.threshold = WINDOW_MAX * this.mss;
+    this.sndUna = iss;
+    this.sndNxt = this.sndMax = advanced(iss, 1);
+    this.sndWnd = syn.window;
+    this.sndWl1 = syn.seq;
+    this.sndWl2 = iss;
+    this.cwnd = WINDOW_FIRST * this.mss;
+    this.ssthresh = WINDOW_MAX * this.mss;
     this.irs = syn.seq;
     this.rcvNxt = advanced(syn.seq, 1);
     this.startedAtMs = this.heardAtMs = this.progressAtMs = clock.monotonic();
-    this.timed = { seq: this.nxt, atMs: this.startedAtMs };
+    this.timed = { seq: this.sndNxt, atMs: this.startedAtMs };
     this.answerSyn();
     this.arm();
     this.guard();
@@ -161,7 +163,7 @@ export class TcpConnection {
   consumed(count: number): void {
     this.unread -= count;
     // Not before there is room for something: no window is told in crumbs. RFC 9293 section 3.8.6.2.2
-    if (this.state === "open" && this.told < this.ownMss && this.window() >= Math.min(2 * this.ownMss, RECEIVE_WINDOW / 2)) this.emit(none, 0);
+    if (this.state === "open" && this.advertised < this.ownMss && this.window() >= Math.min(2 * this.ownMss, RECEIVE_WINDOW / 2)) this.emit(none, 0);
   }
 
   take(segment: Segment): void {
@@ -192,14 +194,14 @@ export class TcpConnection {
       return false;
     }
     if (!has(segment, "ack")) return false;
-    if (segment.ack !== this.max) {
+    if (segment.ack !== this.sndMax) {
       const reset = resetFor(segment);
       if (reset !== undefined) this.events.transmit(reset);
       return false;
     }
     if (!this.isAcceptable(segment)) return false;
     this.state = "open";
-    this.peerWindow = segment.window;
+    this.sndWnd = segment.window;
     return true;
   }
 
@@ -226,21 +228,21 @@ export class TcpConnection {
 
   /** What the peer has of ours. false: it has what we never sent, or all there was, and nothing follows. */
   private acknowledge(segment: Segment): boolean {
-    const acked = distance(this.una, segment.ack);
-    if (acked > distance(this.una, this.max)) {
+    const acked = distance(this.sndUna, segment.ack);
+    if (acked > distance(this.sndUna, this.sndMax)) {
       this.emit(none, 0);
       return false;
     }
     if (acked < 0) return true;
-    const sameWindow = segment.window === this.peerWindow;
-    const newer = distance(this.toldBySeq, segment.seq);
-    if (newer > 0 || (newer === 0 && distance(this.toldByAck, segment.ack) >= 0)) {
-      this.peerWindow = segment.window;
-      this.toldBySeq = segment.seq;
-      this.toldByAck = segment.ack;
+    const sameWindow = segment.window === this.sndWnd;
+    const newer = distance(this.sndWl1, segment.seq);
+    if (newer > 0 || (newer === 0 && distance(this.sndWl2, segment.ack) >= 0)) {
+      this.sndWnd = segment.window;
+      this.sndWl1 = segment.seq;
+      this.sndWl2 = segment.ack;
     }
     if (acked > 0) this.advance(acked);
-    else if (lengthOf(segment) === 0 && sameWindow && this.nxt !== this.una) this.duplicate();
+    else if (lengthOf(segment) === 0 && sameWindow && this.sndNxt !== this.sndUna) this.duplicate();
     return !this.isClosed();
   }
 
@@ -250,8 +252,8 @@ export class TcpConnection {
     const data = Math.min(beyondSyn, this.outgoing.length);
     this.outgoing.drop(data);
     this.endAcked = beyondSyn > data;
-    this.una = advanced(this.una, acked);
-    if (distance(this.una, this.nxt) < 0) this.nxt = this.una;
+    this.sndUna = advanced(this.sndUna, acked);
+    if (distance(this.sndUna, this.sndNxt) < 0) this.sndNxt = this.sndUna;
     this.progressAtMs = this.clock.monotonic();
     this.measure();
     this.grow(acked);
@@ -263,56 +265,56 @@ export class TcpConnection {
   }
 
   private measure(): void {
-    if (this.timed !== undefined && distance(this.timed.seq, this.una) >= 0) {
+    if (this.timed !== undefined && distance(this.timed.seq, this.sndUna) >= 0) {
       const ms = this.clock.monotonic() - this.timed.atMs;
       this.timed = undefined;
-      if (this.smoothedMs === undefined) {
-        this.smoothedMs = ms;
-        this.variationMs = ms / 2;
+      if (this.srttMs === undefined) {
+        this.srttMs = ms;
+        this.rttvarMs = ms / 2;
       } else {
-        this.variationMs = 0.75 * this.variationMs + 0.25 * Math.abs(this.smoothedMs - ms);
-        this.smoothedMs = 0.875 * this.smoothedMs + 0.125 * ms;
+        this.rttvarMs = 0.75 * this.rttvarMs + 0.25 * Math.abs(this.srttMs - ms);
+        this.srttMs = 0.875 * this.srttMs + 0.125 * ms;
       }
     }
     // Something new has arrived: the way is open, whatever was waited for before.
-    this.rtoMs = this.smoothedMs === undefined ? RTO_FIRST_MS : Math.min(RTO_MAX_MS, Math.max(RTO_MIN_MS, this.smoothedMs + 4 * this.variationMs));
+    this.rtoMs = this.srttMs === undefined ? RTO_FIRST_MS : Math.min(RTO_MAX_MS, Math.max(RTO_MIN_MS, this.srttMs + 4 * this.rttvarMs));
   }
 
   private grow(acked: number): void {
     this.duplicates = 0;
-    if (this.recoverTo !== undefined) {
-      if (distance(this.recoverTo, this.una) < 0) {
+    if (this.recover !== undefined) {
+      if (distance(this.recover, this.sndUna) < 0) {
         this.again();
         return;
       }
-      this.recoverTo = undefined;
-      this.congestion = this.threshold;
-    } else this.congestion += this.congestion < this.threshold ? Math.min(acked, this.mss) : Math.ceil((this.mss * this.mss) / this.congestion);
-    this.congestion = Math.min(this.congestion, WINDOW_MAX * this.mss);
+      this.recover = undefined;
+      this.cwnd = this.ssthresh;
+    } else this.cwnd += this.cwnd < this.ssthresh ? Math.min(acked, this.mss) : Math.ceil((this.mss * this.mss) / this.cwnd);
+    this.cwnd = Math.min(this.cwnd, WINDOW_MAX * this.mss);
   }
 
   private duplicate(): void {
     this.duplicates++;
-    if (this.recoverTo !== undefined) this.congestion = Math.min(this.congestion + this.mss, WINDOW_MAX * this.mss);
+    if (this.recover !== undefined) this.cwnd = Math.min(this.cwnd + this.mss, WINDOW_MAX * this.mss);
     else if (this.duplicates === DUPLICATES) {
-      this.threshold = this.halved();
-      this.congestion = this.threshold;
-      this.recoverTo = this.max;
+      this.ssthresh = this.halved();
+      this.cwnd = this.ssthresh;
+      this.recover = this.sndMax;
       this.again();
     }
   }
 
   private halved(): number {
-    return Math.max(distance(this.una, this.max) / 2, 2 * this.mss);
+    return Math.max(distance(this.sndUna, this.sndMax) / 2, 2 * this.mss);
   }
 
   /** The first that is missing. */
   private again(): void {
     this.timed = undefined;
-    const sent = distance(this.una, this.max);
+    const sent = distance(this.sndUna, this.sndMax);
     const part = this.outgoing.slice(0, Math.min(this.mss, sent));
     const last = this.ending && part.length === this.outgoing.length && sent > part.length;
-    this.emit(part, (part.length > 0 ? tcpFlags.psh : 0) | (last ? tcpFlags.fin : 0), this.una);
+    this.emit(part, (part.length > 0 ? tcpFlags.psh : 0) | (last ? tcpFlags.fin : 0), this.sndUna);
   }
 
   /** What came in order is handed on; what is ahead of its turn comes again. */
@@ -345,26 +347,26 @@ export class TcpConnection {
     return Math.max(0, RECEIVE_WINDOW - this.unread);
   }
   private idleOut(): boolean {
-    return this.nxt === this.una && this.outgoing.length === 0;
+    return this.sndNxt === this.sndUna && this.outgoing.length === 0;
   }
 
   private transmit(): void {
     if (this.state !== "open") return;
     while (!this.endAcked) {
-      const flight = distance(this.una, this.nxt);
+      const flight = distance(this.sndUna, this.sndNxt);
       const available = this.outgoing.length - flight;
       if (available < 0) break;
-      const room = Math.min(this.congestion, this.peerWindow) - flight;
+      const room = Math.min(this.cwnd, this.sndWnd) - flight;
       const size = Math.max(0, Math.min(available, this.mss, room));
       const last = this.ending && size === available;
       if (size === 0 && !last) break;
       // No crumbs: something is on its way, whose acknowledgement makes room.
       if (size < this.mss && size < available && flight > 0) break;
-      const at = this.nxt;
-      this.nxt = advanced(this.nxt, size + (last ? 1 : 0));
-      if (distance(this.max, this.nxt) > 0) {
-        this.max = this.nxt;
-        this.timed ??= { seq: this.nxt, atMs: this.clock.monotonic() };
+      const at = this.sndNxt;
+      this.sndNxt = advanced(this.sndNxt, size + (last ? 1 : 0));
+      if (distance(this.sndMax, this.sndNxt) > 0) {
+        this.sndMax = this.sndNxt;
+        this.timed ??= { seq: this.sndNxt, atMs: this.clock.monotonic() };
       }
       this.emit(this.outgoing.slice(flight, size), (size === available ? tcpFlags.psh : 0) | (last ? tcpFlags.fin : 0), at);
       if (last) break;
@@ -373,13 +375,13 @@ export class TcpConnection {
   }
 
   private answerSyn(): void {
-    this.events.transmit({ seq: this.una, ack: this.rcvNxt, flags: tcpFlags.syn | tcpFlags.ack, window: this.window(), mss: this.ownMss, payload: none });
+    this.events.transmit({ seq: this.sndUna, ack: this.rcvNxt, flags: tcpFlags.syn | tcpFlags.ack, window: this.window(), mss: this.ownMss, payload: none });
   }
 
-  private emit(payload: Buffer, flags: number, seq = this.nxt): void {
+  private emit(payload: Buffer, flags: number, seq = this.sndNxt): void {
     this.ackDue = false;
-    this.told = this.window();
-    this.events.transmit({ seq, ack: this.rcvNxt, flags: flags | tcpFlags.ack, window: this.told, payload });
+    this.advertised = this.window();
+    this.events.transmit({ seq, ack: this.rcvNxt, flags: flags | tcpFlags.ack, window: this.advertised, payload });
   }
 
   private arm(): void {
@@ -407,7 +409,7 @@ export class TcpConnection {
       this.timed = undefined;
       this.rtoMs = Math.min(2 * this.rtoMs, RTO_MAX_MS);
       if (this.state === "opening") this.answerSyn();
-      else if (this.nxt === this.una) this.probe();
+      else if (this.sndNxt === this.sndUna) this.probe();
       else this.restart();
       this.arm();
     }
@@ -415,19 +417,19 @@ export class TcpConnection {
 
   /** All that is on its way counts as lost. */
   private restart(): void {
-    this.threshold = this.halved();
-    this.congestion = this.mss;
-    this.recoverTo = undefined;
+    this.ssthresh = this.halved();
+    this.cwnd = this.mss;
+    this.recover = undefined;
     this.duplicates = 0;
-    this.nxt = this.una;
+    this.sndNxt = this.sndUna;
     this.transmit();
   }
 
   /** The peer offers no room: a byte beyond it, so that it says when it does. RFC 9293 section 3.8.6.1 */
   private probe(): void {
     const part = this.outgoing.slice(0, 1);
-    if (distance(this.max, advanced(this.una, part.length)) > 0) this.max = advanced(this.una, part.length);
-    this.emit(part, 0, this.una);
+    if (distance(this.sndMax, advanced(this.sndUna, part.length)) > 0) this.sndMax = advanced(this.sndUna, part.length);
+    this.emit(part, 0, this.sndUna);
   }
 
   /** Ends it when nothing was heard for too long, or when it lasts too long. */
@@ -444,7 +446,7 @@ export class TcpConnection {
   private fail(reason: "timeout" | "aborted"): void {
     if (this.state === "closed") return;
     // Of a peer that never answered nobody knows whether it is there.
-    if (this.state === "open") this.events.transmit({ seq: this.max, ack: this.rcvNxt, flags: tcpFlags.rst | tcpFlags.ack, window: 0, payload: none });
+    if (this.state === "open") this.events.transmit({ seq: this.sndMax, ack: this.rcvNxt, flags: tcpFlags.rst | tcpFlags.ack, window: 0, payload: none });
     this.finish(reason);
   }
 
