@@ -95,7 +95,7 @@ function add(tx: Tx, trunk: Trunk, wanted: readonly Wanted[], ctx: ApiContext): 
     if (mtu > most) throw conflict("SubPortMtuGreaterThanTrunkPortMtu", `MTU ${mtu} of port ${id} is greater than MTU ${most} of the parent ${parent.id} of trunk ${trunk.id}.`);
     const vlan = type === "inherit" ? inherited(tx, port) : segmentation_id!;
     if (tx.count(subPortTable, "tag", `${trunk.id}/${vlan}`) > 0) throw duplicate(vlan, trunk.id);
-    tx.put(subPortTable, { id, trunk_id: trunk.id, parent_id: parent.id, segmentation_type: "vlan", segmentation_id: vlan });
+    tx.put(subPortTable, { id, trunk_id: trunk.id, parent_id: parent.id, segmentation_id: vlan });
     ctx.update(portResource, id, { device_owner: SUB_PORT_OWNER, device_id: trunk.id });
     forgetHost(tx, id);
   }
@@ -108,8 +108,14 @@ function release(tx: Tx, sub: SubPort, ctx: ApiContext): void {
   if (port?.device_owner === SUB_PORT_OWNER && port.device_id === sub.trunk_id) ctx.update(portResource, sub.id, { device_owner: "", device_id: "" });
 }
 
-const shownSubPorts = (view: ReadView, trunkId: string): Pick<SubPort, "segmentation_type" | "segmentation_id">[] =>
-  subPortsOf(view, trunkId).map(({ id, segmentation_type, segmentation_id }) => ({ port_id: id, segmentation_type, segmentation_id }));
+/** A sub-port as callers see it. */
+interface ShownSubPort {
+  readonly port_id: string;
+  readonly segmentation_type: "vlan";
+  readonly segmentation_id: number;
+}
+const shownSubPorts = (view: ReadView, trunkId: string): ShownSubPort[] =>
+  subPortsOf(view, trunkId).map(({ id, segmentation_id }) => ({ port_id: id, segmentation_type: "vlan", segmentation_id }));
 
 /** A trunk as actions answer it: without its name around it, as other servers do. */
 function shown(tx: Tx, id: string): Record<string, unknown> {
@@ -209,7 +215,7 @@ const ofPort = extendResource(portResource, {
   present(view, { id }) {
     const [its] = view.by(trunkTable, "port", id);
     if (its === undefined) return {};
-    const subPorts = subPortsOf(view, its.id).map(({ id: port_id, segmentation_type, segmentation_id }) => ({ port_id, segmentation_type, segmentation_id, mac_address: view.get(portTable, port_id)?.mac_address ?? "" }));
+    const subPorts = shownSubPorts(view, its.id).map((sub) => ({ ...sub, mac_address: view.get(portTable, sub.port_id)?.mac_address ?? "" }));
     return { trunk_details: { trunk_id: its.id, sub_ports: subPorts } };
   },
 });

@@ -16,9 +16,7 @@ export interface SubPort extends Row {
   readonly trunk_id: string;
   /** The trunk's, which stays the same. */
   readonly parent_id: string;
-  /** As it was asked for, or as the network of the port has it. */
-  readonly segmentation_type: "vlan";
-  /** Tag of its frames on the parent's interface: 1..4094, unique in its trunk. */
+  /** Tag, as it was asked for or as the network of the port has it, of its frames on the parent's interface: 1..4094, unique in its trunk. */
   readonly segmentation_id: number;
 }
 export const subPortTable = defineTable<SubPort>()("sub_port", {

@@ -166,7 +166,7 @@ export interface Pipeline<R extends Registers = Registers, T extends Tables = Ta
   readonly registers: R;
   readonly tables: T;
   /** A rule that emits into this pipeline's tables. What it drops may be in the core's table as well. */
-  rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; readonly drops?: { readonly [K in (keyof T & string) | "classify"]?: string }; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
+  rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; readonly drops?: { readonly [K in (keyof T & string) | keyof typeof coreTables]?: string }; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
   /**
    * To emit into any of its tables from functions that the app exports, on behalf of whoever calls them. So other apps must not have the
    * pipeline: it is declared in tables.ts, which they cannot import, and `model.ts` exports functions that use it, never itself.
@@ -201,14 +201,12 @@ export function definePipeline<
   return pipeline;
 }
 
-/** The core's own part: the first table, where every app says how its packets come in. */
-export const core = definePipeline({
-  registers: {},
-  tables: {
-    classify: {
-      stage: "classify", open: true, miss: "drop", about: "local port or tunnel -> network and sender; who may come in by a tunnel",
-      match: ["in_port", "vlan_vid", "eth_src", "eth_dst", "eth_type", "tunnel_id", "tun_ipv4_src", "tun_ipv6_src", "conj_id"],
-    },
+const coreTables = {
+  classify: {
+    stage: "classify", open: true, miss: "drop", about: "local port or tunnel -> network and sender; who may come in by a tunnel",
+    match: ["in_port", "vlan_vid", "eth_src", "eth_dst", "eth_type", "tunnel_id", "tun_ipv4_src", "tun_ipv6_src", "conj_id"],
   },
-});
+} as const satisfies Tables;
+/** The core's own part: the first table, where every app says how its packets come in. */
+export const core = definePipeline({ registers: {}, tables: coreTables });
 export const CORE = "core";
