@@ -1,5 +1,5 @@
 // A small cloud for the tests here: one dual-stack network with a router, one VM, and frames as the VM sends them.
-import { chassisTable, vifTable, type LiveView, type PacketIn, type Row, type Table } from "#app";
+import { chassisTable, vifTable, type Fact, type LiveView, type PacketIn, type Row, type Table } from "#app";
 import {
   buildDhcp, buildEthernet, buildIcmpv6, buildIpv4, buildIpv6, buildRouterSolicitation, buildUdp, decodeDhcpOption, dhcpOptionName, ethertypes, icmpv6Types,
   ipProtocols, parseDhcp, parsePacket, type DhcpInput,
@@ -29,6 +29,10 @@ export class Cloud {
 
   get view(): LiveView {
     return this.rows.view;
+  }
+
+  learn(fact: Fact): void {
+    this.rows.learn(fact);
   }
 
   put<R extends Row>(table: Table<R>, row: R): this {

@@ -2,9 +2,10 @@
 // No agent, no lease files, nothing on the network to reach: the request never leaves the hypervisor's switch.
 import { answer, type App } from "#app";
 import { toldRoutes } from "../ipam/model.ts";
-import { dhcpSettings, portDhcpOptsTable, portOfferTable, routesBeside, subnetOfferTable, subnetRouteTable } from "./model.ts";
-import { converters, portExtension, problems, references } from "./options.ts";
+import { declinedAddressTable, dhcpSettings, portDhcpOptsTable, portOfferTable, routesBeside, subnetOfferTable, subnetRouteTable } from "./model.ts";
+import { converters, portExtension, references } from "./options.ts";
 import { dhcpRequest } from "./packet-in.ts";
+import { problems } from "./problems.ts";
 import { routerAdvertisements } from "./ra-service.ts";
 import { rules } from "./rules.ts";
 import { dhcp } from "./tables.ts";
@@ -14,6 +15,7 @@ export default {
   about: "answers DHCPv4 requests and router solicitations from the model",
   requires: ["l2", "ipam", "overlay", "l3"],
   tables: [portDhcpOptsTable, subnetOfferTable, subnetRouteTable, portOfferTable],
+  softTables: [declinedAddressTable],
   settings: dhcpSettings,
   references,
   answers: [answer(toldRoutes, (view, subnet) => (subnet.enable_dhcp && subnet.ip_version === 4 ? routesBeside(view, subnet) : []))],
@@ -33,6 +35,9 @@ export default {
   services: [routerAdvertisements],
   problems,
   problemKinds: {
+    address_declined: {
+      cause: "a machine does not take an address of its port by DHCP: it found that somebody else uses it", cure: "find who does: ports without port security and machines on a physical network can. Or give the port another address",
+    },
     option_not_sent: { cause: "a port has DHCP options that no server may send, or with values of another type", cure: "correct `extra_dhcp_opts` of the port" },
   },
 } satisfies App;

@@ -1,6 +1,6 @@
 // dhcp's entities: the extra options of ports. Everything else it answers with is l2's and ipam's.
-import { defineSettings, defineTable, type ReadView, type Row } from "#app";
-import { addressesOf, addressTable } from "../l2/model.ts";
+import { defineSettings, defineSoftTable, defineTable, learned, type Fact, type LiveView, type ReadView, type Row } from "#app";
+import { addressesOf, addressTable, type Port } from "../l2/model.ts";
 import { ON_LINK, subnetTable, type HostRoute, type Subnet } from "../ipam/model.ts";
 
 /** Source of every reply of DHCP: locally administered, outside what ports get. Not the gateway's, which may be another's port. */
@@ -60,6 +60,23 @@ export interface PortOffer extends Row {
   readonly host_name: string;
 }
 export const portOfferTable = defineTable<PortOffer>()("port_offer", { derived: true, open: true, indexes: { port: (o) => o.port_id } });
+
+/** An address that a machine does not take, since it found that somebody else uses it (DECLINE). `id` is `<port>/<address>`, the owner the port. */
+export interface DeclinedAddress extends Row {
+  readonly port_id: string;
+  readonly project_id: string;
+  readonly ip: string;
+}
+export const declinedAddressTable = defineSoftTable<DeclinedAddress>()("declined_address", { ttlS: 600, limitPerOwner: 8, limit: 10_000, group: (d) => d.project_id });
+export const declinedId = (port: string, ip: string): string => `${port}/${ip}`;
+
+/** What there is to remember of addresses that a port's machine declines, and those of which it is news. */
+export function declines(view: LiveView, { id, project_id }: Port, ips: readonly string[]): { readonly facts: readonly Fact[]; readonly news: readonly string[] } {
+  return {
+    facts: ips.map((ip) => learned(declinedAddressTable, id, { id: declinedId(id, ip), port_id: id, project_id, ip })),
+    news: ips.filter((ip) => view.fact(declinedAddressTable, declinedId(id, ip)) === undefined),
+  };
+}
 
 /** Name servers that clients of a subnet are told. */
 export const nameServersOf = (view: ReadView, { id, dns_nameservers: own }: Subnet): readonly string[] => (own.length > 0 ? own : view.by(subnetOfferTable, "subnet", id).flatMap((o) => o.name_servers));

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { findDhcp6Option } from "packet-codec";
 import { ApiError, type ApiContext, type Caller, type Tx } from "#app";
 import { portTable } from "../l2/model.ts";
 import { Model } from "../../src/model/model.ts";
@@ -6,8 +7,9 @@ import { View } from "../../src/model/view.ts";
 import { openStore } from "../../src/store/open.ts";
 import { Cloud } from "./dhcp.fixture.ts";
 import { Harness } from "../../test/support/harness.ts";
-import { extraDhcpOpts, extraOptions, portExtension, problems } from "./options.ts";
+import { extraDhcpOpts, extraOptions, portExtension } from "./options.ts";
 import { portDhcpOptsTable } from "./model.ts";
+import { problems } from "./problems.ts";
 
 const check = (value: unknown): unknown => extraDhcpOpts(value, "extra_dhcp_opts");
 const opt = (opt_name: unknown, opt_value: unknown, ip_version: unknown = 4): Record<string, unknown> => ({ opt_name, opt_value, ip_version });
@@ -84,6 +86,43 @@ describe("the port's options", () => {
     expect(p.row()).toBeDefined();
     await p.remove();
     expect(p.row()).toBeUndefined();
+  });
+});
+
+/** What `dnsmasq --help dhcp` and `dnsmasq --help dhcp6` of dnsmasq 2.90 know, which is whose names Neutron's users write. */
+const listed = (text: string): [number: string, name: string][] => text.split(",").map((one) => one.trim().split(" ") as [string, string]);
+const DNSMASQ = listed(`
+  1 netmask, 2 time-offset, 3 router, 6 dns-server, 7 log-server, 9 lpr-server, 13 boot-file-size, 15 domain-name, 16 swap-server, 17 root-path, 18 extension-path,
+  19 ip-forward-enable, 20 non-local-source-routing, 21 policy-filter, 22 max-datagram-reassembly, 23 default-ttl, 26 mtu, 27 all-subnets-local, 31 router-discovery,
+  32 router-solicitation, 33 static-route, 34 trailer-encapsulation, 35 arp-timeout, 36 ethernet-encap, 37 tcp-ttl, 38 tcp-keepalive, 40 nis-domain, 41 nis-server,
+  42 ntp-server, 44 netbios-ns, 45 netbios-dd, 46 netbios-nodetype, 47 netbios-scope, 48 x-windows-fs, 49 x-windows-dm, 58 T1, 59 T2, 60 vendor-class, 64 nis+-domain,
+  65 nis+-server, 66 tftp-server, 67 bootfile-name, 68 mobile-ip-home, 69 smtp-server, 70 pop3-server, 71 nntp-server, 74 irc-server, 77 user-class, 80 rapid-commit,
+  93 client-arch, 94 client-interface-id, 97 client-machine-id, 100 posix-timezone, 101 tzdb-timezone, 108 ipv6-only, 119 domain-search, 120 sip-server,
+  121 classless-static-route, 125 vendor-id-encap, 150 tftp-server-address, 255 server-ip-address`);
+const DNSMASQ6 = listed(`
+  21 sip-server-domain, 22 sip-server, 23 dns-server, 24 domain-search, 27 nis-server, 28 nis+-server, 29 nis-domain, 30 nis+-domain, 31 sntp-server,
+  32 information-refresh-time, 41 posix-timezone, 42 tzdb-timezone, 56 ntp-server, 59 bootfile-url, 60 bootfile-param`);
+/** Something of each type. */
+const VALUES = ["192.0.2.1", "1", "192.0.2.1,192.0.2.2", "10.0.0.0/8,192.0.2.1", "a.example", "01:02"];
+
+describe("every option", () => {
+  const sentBy = (opt_name: string): [number, Buffer][] => VALUES.flatMap((opt_value) => [...extraOptions([{ opt_name, opt_value, ip_version: 4 }], false)]);
+
+  it.each(DNSMASQ.filter(([, name]) => name !== "rapid-commit"))("%s is sent by its number and by dnsmasq's name, %s", (number, name) => {
+    const byName = sentBy(name);
+    expect(byName.length).toBeGreaterThan(0);
+    expect(byName.every(([code]) => code === Number(number))).toBe(true);
+    if (number !== "255") expect(sentBy(number)).toEqual(byName);
+  });
+
+  it("by every number that is not the protocol's own", () => {
+    const unsent = Array.from({ length: 254 }, (_, i) => i + 1).filter((code) => sentBy(String(code)).length === 0);
+    expect(unsent).toEqual([50, 52, 53, 54, 55, 57, 61, 80, 82]);
+  });
+
+  it.each(DNSMASQ6)("of IPv6, %s, by dnsmasq's name %s as well", (number, name) => {
+    expect(findDhcp6Option(name)).toBe(Number(number));
+    expect(findDhcp6Option(number)).toBe(Number(number));
   });
 });
 

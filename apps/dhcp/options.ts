@@ -1,5 +1,5 @@
 // extra_dhcp_opts: the attribute on ports, and what its names and values mean on the wire.
-import { asList, conflict, extendResource, invalidFor, makeCheck, orNull, reference, show, type AppProblem, type Check, type Convert, type Converter, type LiveView, type Values } from "#app";
+import { asList, conflict, extendResource, invalidFor, makeCheck, orNull, reference, show, type Check, type Convert, type Converter, type Values } from "#app";
 import { encodeDhcpOption, findDhcpOption, PacketValueError } from "packet-codec";
 import { portResource, portTable } from "../l2/model.ts";
 import { portDhcpOptsTable, type DhcpOpt } from "./model.ts";
@@ -50,20 +50,8 @@ export function extraOptions(opts: readonly DhcpOpt[], clientIsIpxe: boolean): M
   return values;
 }
 
-/** Options of ports that no client is sent. */
-export function problems(view: LiveView): AppProblem[] {
-  const found: AppProblem[] = [];
-  for (const { id, opts } of view.all(portDhcpOptsTable)) {
-    const unsent = opts.filter((opt) => opt.ip_version === 4 && sent(opt) === undefined);
-    if (unsent.length === 0) continue;
-    found.push({
-      kind: "option_not_sent", severity: "warning", resources: [{ type: "port", id }],
-      text: `port ${view.get(portTable, id)?.name || id} has DHCP options that are not sent: ${unsent.map((opt) => `${show(opt.opt_name)} ${show(opt.opt_value)}`).join(", ")}`,
-      cure: { text: "give names or numbers of DHCP options that a server may set, with values of their type; null takes one away" },
-    });
-  }
-  return found;
-}
+/** Those that no client is sent. */
+export const unsent = (opts: readonly DhcpOpt[]): readonly DhcpOpt[] => opts.filter((opt) => opt.ip_version === 4 && sent(opt) === undefined);
 
 const SHAPE: Check = {
   dict: {

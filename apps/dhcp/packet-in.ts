@@ -1,5 +1,5 @@
 // Frames that table dhcp_request sent up.
-import type { PacketIn, PacketInHandler, ReadView, StageOut } from "#app";
+import type { LiveView, Out, PacketIn, PacketInHandler, ReadView, StageOut } from "#app";
 import {
   buildDhcp, buildEthernet, buildIpv4, buildUdp, dhcpPorts, ethertypes, icmpv6Types, ipProtocols, PacketError, parseDhcp, parsePacket,
   parseRouterSolicitation, type Packet,
@@ -7,7 +7,7 @@ import {
 import { networkTable, senderOf, toMachines, toPort, type Port } from "../l2/model.ts";
 import { legTable, routerTable } from "../l3/model.ts";
 import { mtuOf } from "../overlay/model.ts";
-import { dhcpSettings, nameServersOf, portDhcpOptsTable, portOfferTable, routesBeside, SERVER_MAC, servedAddresses, subnetOfferTable } from "./model.ts";
+import { declinedAddressTable, declinedId, declines, dhcpSettings, nameServersOf, portDhcpOptsTable, portOfferTable, routesBeside, SERVER_MAC, servedAddresses, subnetOfferTable } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
 import { answer, BROADCAST, type Client, type Lease } from "./reply.ts";
 
@@ -15,7 +15,7 @@ type Logger = Parameters<PacketInHandler>[2];
 
 const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
 
-export const dhcpRequest = ((packet, view, log): readonly StageOut[] => {
+export const dhcpRequest = ((packet, view, log): readonly Out[] => {
   if (packet.register("in_port_key") === 0) return toMachine(packet, view, log);
   const port = senderOf(view, packet);
   const network = port === undefined ? undefined : view.get(networkTable, port.network_id);
@@ -23,15 +23,15 @@ export const dhcpRequest = ((packet, view, log): readonly StageOut[] => {
     log.debug({ key: packet.register("in_port_key") }, "request of a port or network that is gone");
     return [];
   }
-  const frames = repliesTo(packet, port, view, log.child({ port: port.id }));
-  return frames.map((data) => toPort(packet.chassis, network.key, port.key, data));
+  const toSender = (data: Buffer): StageOut => toPort(packet.chassis, network.key, port.key, data);
+  return outsFor(packet, port, toSender, view, log.child({ port: port.id }));
 }) satisfies PacketInHandler;
 
-function repliesTo(packet: PacketIn, port: Port, view: ReadView, log: Logger): Buffer[] {
+function outsFor(packet: PacketIn, port: Port, toSender: (data: Buffer) => StageOut, view: LiveView, log: Logger): readonly Out[] {
   try {
     const frame = parsePacket(packet.data);
-    if (frame.udp?.dst_port === dhcpPorts.server) return dhcpReply(frame, port, view, log);
-    if (frame.icmpv6?.type === icmpv6Types.routerSolicitation) return solicited(frame, port.network_id, view, log);
+    if (frame.udp?.dst_port === dhcpPorts.server) return dhcpReply(frame, port, toSender, view, log);
+    if (frame.icmpv6?.type === icmpv6Types.routerSolicitation) return solicited(frame, port.network_id, view, log).map(toSender);
     log.debug("neither a DHCP request nor a router solicitation");
   } catch (error) {
     if (!(error instanceof PacketError)) throw error;
@@ -57,7 +57,7 @@ function toMachine(packet: PacketIn, view: ReadView, log: Logger): readonly Stag
   }
 }
 
-function dhcpReply({ udp, ipv4 }: Packet, port: Port, view: ReadView, log: Logger): Buffer[] {
+function dhcpReply({ udp, ipv4 }: Packet, port: Port, toSender: (data: Buffer) => StageOut, view: LiveView, log: Logger): readonly Out[] {
   const client = clientOf(port, view);
   if (client === undefined || udp === undefined || ipv4?.complete !== true) {
     log.debug("DHCP request cut short, or of a port without an address to hand out");
@@ -65,19 +65,23 @@ function dhcpReply({ udp, ipv4 }: Packet, port: Port, view: ReadView, log: Logge
   }
   const reply = answer(parseDhcp(udp.payload), client);
   if ("ignored" in reply) {
-    if (reply.declined !== undefined) log.info({ address: reply.declined }, "DHCP client declined its address");
-    else log.debug({ why: reply.ignored }, "DHCP message not answered");
-    return [];
+    log.debug({ why: reply.ignored }, "DHCP message not answered");
+    const { facts, news } = declines(view, port, reply.declined === undefined ? [] : [reply.declined]);
+    if (news.length > 0) log.info({ address: reply.declined }, "DHCP client declined its address");
+    return facts;
   }
   if (reply.omitted.length > 0) log.debug({ options: reply.omitted }, "DHCP options left out, the client's message size is too small");
   const ends = { src: reply.from, dst: reply.to };
   const datagram = buildUdp({ src_port: dhcpPorts.server, dst_port: dhcpPorts.client }, buildDhcp(reply.message), ends);
   const dst = reply.to === BROADCAST ? BROADCAST_MAC : client.mac;
-  return [buildEthernet({ dst, src: SERVER_MAC, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram))];
+  return [toSender(buildEthernet({ dst, src: SERVER_MAC, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram)))];
 }
 
-function clientOf(port: Port, view: ReadView): Client | undefined {
-  const [first, ...more] = servedAddresses(view, port.id).map(({ ip, subnet }): Lease => {
+function clientOf(port: Port, view: LiveView): Client | undefined {
+  // One that its machine did not take a while ago comes behind the others: an address of another subnet may do.
+  const declined = (ip: string): number => (view.fact(declinedAddressTable, declinedId(port.id, ip)) === undefined ? 0 : 1);
+  const served = servedAddresses(view, port.id).toSorted((a, b) => declined(a.ip) - declined(b.ip));
+  const [first, ...more] = served.map(({ ip, subnet }): Lease => {
     const offers = view.by(subnetOfferTable, "subnet", subnet.id);
     return {
       address: ip, cidr: subnet.cidr, gateway: subnet.gateway_ip, dns: nameServersOf(view, subnet), domain: offers[0]?.domain,

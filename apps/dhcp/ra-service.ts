@@ -7,7 +7,7 @@ import { addressTable, attachmentTable, networkTable, portTable, toAllPorts, toM
 import { legTable, routerInterfaceTable, routerTable, type RouterInterface } from "../l3/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { dhcpSettings } from "./model.ts";
-import { advertisementOf, advertisements, allNodes, Before, ended, farewell, frameOf, interfacesOf, withEnded, type Advertisement } from "./ra.ts";
+import { advertisementOf, advertisements, allNodes, farewell, frameOf, interfacesOf, SaidBefore, withEnded, type Advertisement } from "./ra.ts";
 
 /** Router constants of RFC 4861 section 10: MAX_INITIAL_RTR_ADVERT_INTERVAL, MAX_INITIAL_ and MAX_FINAL_RTR_ADVERTISEMENTS, MIN_DELAY_BETWEEN_RAS, MAX_RA_DELAY_TIME. */
 const INITIAL_INTERVAL_S = 16;
@@ -46,8 +46,8 @@ interface Speaker {
   ending: boolean;
   /** As it was when it said something last: it takes its leave of them too. */
   machines: Machines | undefined;
-  /** Prefixes that it said and does not say now, while `initial` lasts. */
-  readonly before: Before;
+  /** What it said and does not say now, while `initial` lasts. */
+  readonly before: SaidBefore;
   /** Advertisements at the short interval that are still to come. */
   initial: number;
   sentMs: number;
@@ -116,7 +116,7 @@ class Speakers {
       return;
     }
     if (!speaker.ending && JSON.stringify(now) === JSON.stringify(speaker.said)) return;
-    speaker.before.changed(speaker.said.ra.prefixes ?? [], now.ra.prefixes ?? []);
+    speaker.before.changed(speaker.said.ra, now.ra);
     speaker.ending = false;
     speaker.said = now;
     this.news(speaker);
@@ -138,7 +138,7 @@ class Speakers {
 
   private speak(speaker: Speaker): void {
     const { view } = this.host;
-    const words = speaker.ending ? farewell(view, speaker.network, speaker.said) : withEnded(speaker.said, ended(view, speaker.network, speaker.before.list()));
+    const words = speaker.ending ? farewell(view, speaker.network, speaker.said) : withEnded(view, speaker.network, speaker.said, speaker.before);
     if (speaker.initial > 0) speaker.initial--;
     if (speaker.initial === 0) speaker.before.clear();
     if (speaker.initial === 0 && speaker.ending) this.drop(speaker);
@@ -160,7 +160,7 @@ class Speakers {
   }
 
   private add(id: string, network: string, said: Advertisement): Speaker {
-    const speaker: Speaker = { id, network, said, ending: false, machines: undefined, before: new Before(), initial: 0, sentMs: -Infinity, dueMs: Infinity, cancel: () => undefined };
+    const speaker: Speaker = { id, network, said, ending: false, machines: undefined, before: new SaidBefore(), initial: 0, sentMs: -Infinity, dueMs: Infinity, cancel: () => undefined };
     this.byId.set(id, speaker);
     const there = this.byNetwork.get(network) ?? new Set();
     this.byNetwork.set(network, there.add(id));

@@ -1,5 +1,6 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
+import type { StageOut } from "#app";
 import { linkLocal, parsePacket, parseRouterAdvertisement } from "packet-codec";
 import { networkTable } from "../l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../l3/model.ts";
@@ -12,7 +13,7 @@ const fresh = (): Cloud => new Cloud();
 const log = pino({ level: "silent" });
 const v6 = (mode: Ipv6Mode | null): Cloud =>
   fresh().subnet("v6", { cidr: "fd00:1::/64", ipv6_ra_mode: mode, ipv6_address_mode: mode, dns_nameservers: ["fd00:1::53"] }).router(["v6", "fd00:1::1"]);
-const solicit = (cloud: Cloud, frame = solicitation()) => dhcpRequest(packetIn(frame), cloud.view, log);
+const solicit = (cloud: Cloud, frame = solicitation()) => dhcpRequest(packetIn(frame), cloud.view, log) as readonly StageOut[];
 const parse = (data: Uint8Array) => {
   const { eth, ipv6, icmpv6 } = parsePacket(data);
   return { eth, ipv6: ipv6!, icmpv6: icmpv6!, ra: parseRouterAdvertisement(icmpv6!.payload) };

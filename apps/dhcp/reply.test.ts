@@ -1,11 +1,13 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import { dhcpMessageTypes as type, parseDhcp, parsePacket } from "packet-codec";
-import { networkTable } from "../l2/model.ts";
+import type { StageOut } from "#app";
+import { dhcpMessageType, dhcpMessageTypes as type, parseDhcp, parsePacket } from "packet-codec";
+import { addressId, addressTable, networkTable } from "../l2/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { Cloud, dhcpFrame, dhcpText, packetIn, type Request } from "./dhcp.fixture.ts";
 import { portDhcpOptsTable, type DhcpOpt } from "./model.ts";
 import { dhcpRequest } from "./packet-in.ts";
+import { problems } from "./problems.ts";
 
 const fresh = (): Cloud => new Cloud();
 
@@ -13,7 +15,7 @@ const log = pino({ level: "silent" });
 /** What common clients ask for. */
 const LINUX = [1, 28, 2, 3, 15, 6, 12, 42, 121, 26];
 
-const ask = (cloud: Cloud, request: Request): Buffer[] => dhcpRequest(packetIn(dhcpFrame(request)), cloud.view, log).map((out) => Buffer.from(out.data));
+const ask = (cloud: Cloud, request: Request): Buffer[] => dhcpRequest(packetIn(dhcpFrame(request)), cloud.view, log).filter((out): out is StageOut => "stage" in out).map((out) => Buffer.from(out.data));
 const one = (cloud: Cloud, request: Request) => {
   const [frame, ...more] = ask(cloud, request);
   expect(more).toEqual([]);
@@ -47,6 +49,9 @@ describe("golden replies", () => {
     ["request, renewing or rebinding", fresh(), { type: type.request, ciaddr: "10.0.0.10", list: LINUX }],
     ["request, renewing, address lost", fresh(), { type: type.request, ciaddr: "10.0.0.11", list: LINUX }],
     ["inform", fresh(), { type: type.inform, ciaddr: "10.0.0.10", list: LINUX }],
+    ["discover with rapid commit", fresh(), { ...discover, more: [[80, Buffer.alloc(0)]] }],
+    ["discover with what a relay in between has added", fresh(), { ...discover, more: [[82, Buffer.from("0104abcdef01", "hex")]] }],
+    ["request, wrong address, with what a relay in between has added", fresh(), { type: type.request, requested: "10.0.0.11", more: [[82, Buffer.from("0104abcdef01", "hex")]] }],
   ];
   it("are as reviewed", async () => {
     const text = cases.map(([what, cloud, request]) => `# ${what}\n${ask(cloud, request).map(dhcpText).join("\n")}\n`).join("\n");
@@ -80,11 +85,38 @@ describe("no reply", () => {
   it("to a port that is gone", () => {
     expect(dhcpRequest(packetIn(dhcpFrame({ type: type.discover }), { in_port_key: 1 }), fresh().view, log)).toEqual([]);
   });
+});
 
-  it("but a line in the log when an address is declined", () => {
+describe("an address that the machine declines", () => {
+  const decline = (fields: Partial<Request> = {}): Buffer => dhcpFrame({ type: type.decline, requested: "10.0.0.10", server: "10.0.0.1", ...fields });
+  const say = (cloud: Cloud, frame: Buffer, lines: string[] = []): void => {
+    for (const out of dhcpRequest(packetIn(frame), cloud.view, pino({}, { write: (line: string) => lines.push(line) }))) if ("fact" in out) cloud.learn(out);
+  };
+
+  it("is a problem of its port, told of once, as long as the port has it", () => {
+    const cloud = fresh();
     const lines: string[] = [];
-    dhcpRequest(packetIn(dhcpFrame({ type: type.decline, requested: "10.0.0.10" })), fresh().view, pino({}, { write: (line: string) => lines.push(line) }));
+    for (let n = 0; n < 3; n++) say(cloud, decline(), lines);
     expect(lines.map((l) => JSON.parse(l) as unknown)).toMatchObject([{ level: 30, port: "vm", address: "10.0.0.10", msg: "DHCP client declined its address" }]);
+    expect(problems(cloud.view)).toMatchObject([{ kind: "address_declined", severity: "warning", resources: [{ type: "port", id: "vm" }, { type: "network", id: "net" }], text: expect.stringContaining("10.0.0.10") as string }]);
+    expect(problems(cloud.change(addressTable, addressId("net", "10.0.0.10"), { port_id: "other" }).view)).toEqual([]);
+  });
+
+  it.each<[string, Partial<Request>]>([["another's", { requested: "10.0.0.11" }], ["one of another server", { server: "10.0.0.77" }]])("is none that is %s", (_, fields) => {
+    const cloud = fresh();
+    say(cloud, decline(fields));
+    expect(problems(cloud.view)).toEqual([]);
+  });
+
+  it("is offered after the port's others, and still its own", () => {
+    const cloud = fresh().subnet("b", { cidr: "10.1.0.0/16", gateway_ip: "10.1.0.1" }).address("vm", "b", "10.1.0.10", 1);
+    expect(one(cloud, { type: type.discover }).message.yiaddr).toBe("10.0.0.10");
+    say(cloud, decline());
+    expect(one(cloud, { type: type.discover }).message.yiaddr).toBe("10.1.0.10");
+    expect(dhcpMessageType(one(cloud, { type: type.request, requested: "10.0.0.10" }).message)).toBe(type.ack);
+    say(cloud, decline({ requested: "10.1.0.10", server: "10.1.0.1" }));
+    expect(one(cloud, { type: type.discover }).message.yiaddr).toBe("10.0.0.10");
+    expect(problems(cloud.view)).toHaveLength(2);
   });
 });
 
@@ -122,11 +154,35 @@ describe("extra options", () => {
 describe("size", () => {
   const long = "x".repeat(200);
   const big = opts(["bootfile-name", long], ["root-path", long], ["domain-name", long]);
-  it("of a reply is what every client takes, unless the client says more", () => {
+  it("of a reply is what every client takes, unless the client says more: what does not fit goes into the fields of names", () => {
     const small = one(big, { type: type.discover, list: [67, 17, 15, 3] });
     expect(small.ipv4.total_length).toBeLessThanOrEqual(576);
+    // No room has 200 bytes left; the rest is there.
     expect([...small.message.options.keys()]).toEqual([53, 54, 51, 58, 59, 1, 67, 3]);
     const large = one(big, { type: type.discover, list: [67, 17, 15, 3], maxSize: 1500 });
     expect([67, 17, 15, 3].every((c) => large.message.options.has(c))).toBe(true);
+  });
+
+  it("is kept with option overload, in fields that hold no name", () => {
+    const text = (n: number): string => "x".repeat(n);
+    const wide = (more: [string, string][] = []): Cloud => opts(["root-path", text(200)], ["domain-name", text(100)], ["nis-domain", text(50)], ...more);
+    const list = [17, 15, 40, 3];
+    const { ipv4, message } = one(wide(), { type: type.discover, list });
+    expect(ipv4.total_length).toBeLessThanOrEqual(576);
+    expect(list.every((c) => message.options.has(c))).toBe(true);
+    expect([message.sname, message.file]).toEqual(["", ""]);
+    // Names stay, and options that would lie in their place are left out.
+    const boots = one(wide([["bootfile-name", "pxelinux.0"], ["tftp-server", "10.0.0.7"]]), { type: type.discover, list: [...list, 67] });
+    expect([boots.message.file, boots.message.sname]).toEqual(["pxelinux.0", "10.0.0.7"]);
+    expect(list.filter((c) => boots.message.options.has(c))).toEqual([17, 40, 3]);
+    expect(boots.message.options.get(67)?.toString()).toBe("pxelinux.0");
+  });
+
+  it("has room for what a relay in between has added, unless that fills it alone", () => {
+    const agent = (n: number): [number, Buffer][] => [[82, Buffer.alloc(n, 1)]];
+    expect([...one(big, { type: type.discover, list: [67, 17, 15, 3], more: agent(40) }).message.options].at(-1)).toEqual([82, Buffer.alloc(40, 1)]);
+    const filled = one(fresh(), { type: type.discover, list: LINUX, more: agent(400) });
+    expect(filled.message.options.has(82)).toBe(false);
+    expect(filled.message.yiaddr).toBe("10.0.0.10");
   });
 });

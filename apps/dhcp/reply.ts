@@ -2,7 +2,7 @@
 // keep: a port's addresses are its own as long as it has them, so every server state follows from the message alone.
 import { contains, formatIp, lastIp, parseCidr, parseIp, type Cidr } from "#app";
 import {
-  decodeDhcpOption, dhcpMessageType, dhcpMessageTypes, dhcpOps, dhcpOptions, encodeClasslessRoutes, encodeDhcpOption, numberToIpv4, wantsBroadcast,
+  decodeDhcpOption, dhcpMessageType, dhcpMessageTypes, dhcpOps, dhcpOptions, dhcpOverloadSizes, encodeClasslessRoutes, encodeDhcpOption, numberToIpv4, wantsBroadcast,
   type ClasslessRoute, type DhcpInput, type DhcpMessage,
 } from "packet-codec";
 import type { HostRoute } from "../ipam/model.ts";
@@ -20,6 +20,8 @@ const DEFAULT_ROUTE = "0.0.0.0/0";
 const SIZE_MIN = 576;
 /** IPv4, UDP, the fixed part of the message, the end option. */
 const FIXED_BYTES = 20 + 8 + 240 + 1;
+/** Option 52, where options go into `file` or `sname` as well. RFC 2132 section 9.3 */
+const OVERLOAD_BYTES = 3;
 const SNAME_MAX = 63;
 const FILE_MAX = 127;
 
@@ -32,6 +34,7 @@ const code = {
   message: dhcpOptions.message.code, maxSize: dhcpOptions["max-message-size"].code, t1: dhcpOptions.T1.code, t2: dhcpOptions.T2.code,
   clientId: dhcpOptions["client-id"].code, tftp: dhcpOptions["tftp-server"].code, bootfile: dhcpOptions["bootfile-name"].code,
   userClass: dhcpOptions["user-class"].code, routes: dhcpOptions["classless-static-route"].code, msRoutes: dhcpOptions["ms-classless-static-route"].code,
+  rapidCommit: dhcpOptions["rapid-commit"].code, agent: dhcpOptions["agent-info"].code,
   /** iPXE's own encapsulated options: whoever sends them is iPXE. */
   ipxe: 175,
 } as const;
@@ -66,7 +69,7 @@ export interface Reply {
   readonly omitted: readonly number[];
 }
 
-/** Nothing is sent; `ignored` says why, `logged` that an operator may want to know. */
+/** Nothing is sent; `ignored` says why. `declined`: an address of the port's that somebody else uses, as its machine says. */
 export interface Silence {
   readonly ignored: string;
   readonly declined?: string;
@@ -76,18 +79,20 @@ export interface Silence {
 export function answer(request: DhcpMessage, client: Client): Reply | Silence {
   if (request.op !== dhcpOps.request) return { ignored: "not a request" };
   if (request.chaddr !== client.mac) return { ignored: "for another MAC than the port's" };
+  // Who asks is the port that sent it: a relay's client is not.
   if (request.giaddr !== ANY) return { ignored: "came through a relay" };
   const asked = addressOption(request, code.requested);
   const [first] = client.leases;
   switch (dhcpMessageType(request)) {
     case type.discover:
-      return configure(type.offer, leaseOf(client, asked) ?? first, request, client);
+      // Nobody else may give it another address, so a client that can skip the offer does. RFC 4039
+      return configure(request.options.has(code.rapidCommit) ? type.ack : type.offer, leaseOf(client, asked) ?? first, request, client);
     case type.request:
       return onRequest(request, asked, client);
     case type.inform:
       return configure(type.ack, leaseOf(client, request.ciaddr) ?? first, request, client);
     case type.decline:
-      return { ignored: "declined: somebody else uses the address", declined: asked ?? "" };
+      return leaseOf(client, asked) === undefined || !isChosen(request, client) ? { ignored: "declines what it was not given here" } : { ignored: "declined: somebody else uses the address", declined: asked! };
     case type.release:
       return { ignored: "released: the port keeps its address" };
     default:
@@ -97,9 +102,8 @@ export function answer(request: DhcpMessage, client: Client): Reply | Silence {
 
 /** The states a client may be in, RFC 2131 section 4.3.2. */
 function onRequest(request: DhcpMessage, asked: string | undefined, client: Client): Reply | Silence {
-  const chosen = addressOption(request, code.server);
   const current = request.ciaddr === ANY ? undefined : request.ciaddr;
-  if (chosen !== undefined && !client.leases.some((l) => serverId(l) === chosen)) return { ignored: "another server was chosen" };
+  if (!isChosen(request, client)) return { ignored: "another server was chosen" };
   // Selecting and init-reboot name the address in option 50, renewing and rebinding in ciaddr.
   const wanted = asked ?? current;
   if (wanted === undefined) return { ignored: "request for no address" };
@@ -113,6 +117,11 @@ const addressOption = (request: DhcpMessage, option: number): string | undefined
 };
 const leaseOf = (client: Client, address: string | undefined): Lease | undefined => client.leases.find((l) => l.address === address);
 const serverId = (lease: Lease): string => lease.gateway ?? SERVER_ADDRESS;
+/** Whether a message names this server, or none. */
+function isChosen(request: DhcpMessage, client: Client): boolean {
+  const chosen = addressOption(request, code.server);
+  return chosen === undefined || client.leases.some((l) => serverId(l) === chosen);
+}
 
 const address = (...ips: readonly string[]): Buffer => encodeDhcpOption(code.router, ips.join(","));
 const seconds = (value: number): Buffer => encodeDhcpOption(code.lease, String(value));
@@ -131,6 +140,8 @@ function base(request: DhcpMessage, messageType: number, lease: Lease): { header
 function refuse(request: DhcpMessage, lease: Lease): Reply {
   const { header, options } = base(request, type.nak, lease);
   options.set(code.message, Buffer.from("not an address of this port"));
+  const agent = request.options.get(code.agent);
+  if (agent !== undefined) options.set(code.agent, agent);
   return { message: { ...header, options }, from: serverId(lease), to: BROADCAST, omitted: [] };
 }
 
@@ -138,6 +149,7 @@ function refuse(request: DhcpMessage, lease: Lease): Reply {
 function configure(messageType: number, lease: Lease, request: DhcpMessage, client: Client): Reply {
   const inform = dhcpMessageType(request) === type.inform;
   const { header, options } = base(request, messageType, lease);
+  if (messageType === type.ack && dhcpMessageType(request) === type.discover) options.set(code.rapidCommit, Buffer.alloc(0));
   const extra = extraOptions(client.options, isIpxe(request));
   const values = new Map<number, Buffer>([...subnetOptions(lease, client.mtu, extra.get(code.router)), ...nameOptions(lease, client), ...extra]);
   // Who overrides the routes means both spellings of them.
@@ -151,15 +163,15 @@ function configure(messageType: number, lease: Lease, request: DhcpMessage, clie
     if (!inform) options.set(option, data);
   }
   options.set(code.mask, values.get(code.mask)!); // before the router, RFC 2132 section 3.3
-  const omitted = addRequested(options, values, request, client.mtu);
+  const names = { ...field("sname", extra.get(code.tftp), SNAME_MAX), ...field("file", extra.get(code.bootfile), FILE_MAX) };
+  const rooms = new Rooms(options, sizeLimit(request, client.mtu), names, request.options.get(code.agent));
+  const omitted = addRequested(rooms, values, request);
 
   const ciaddr = messageType === type.ack ? request.ciaddr : ANY;
   const yiaddr = inform ? ANY : lease.address;
   const message: DhcpInput = {
-    ...header, ciaddr, yiaddr, options,
+    ...header, ciaddr, yiaddr, ...rooms.content(), ...names,
     ...(siaddr === undefined ? {} : { siaddr: decodeDhcpOption(code.requested, siaddr) }),
-    ...field("sname", extra.get(code.tftp), SNAME_MAX),
-    ...field("file", extra.get(code.bootfile), FILE_MAX),
   };
   const to = ciaddr !== ANY ? ciaddr : wantsBroadcast(request) || yiaddr === ANY ? BROADCAST : yiaddr;
   return { message, from: serverId(lease), to, omitted };
@@ -220,26 +232,65 @@ function classlessRoutes(cidr: Cidr, routes: readonly HostRoute[], gateway: stri
   return [...onLink, ...routes, ...byDefault];
 }
 
+/** Bytes of the largest datagram that goes to the client, headers counted. */
+function sizeLimit(request: DhcpMessage, mtu: number): number {
+  const stated = request.options.get(code.maxSize);
+  return Math.max(SIZE_MIN, Math.min(stated?.length === 2 ? stated.readUInt16BE() : SIZE_MIN, mtu));
+}
+
+type Names = Partial<Record<"file" | "sname", string>>;
+
+/** Where options of a reply go: what the field of options has no room for goes into `file` and `sname`, where these have no names in them. */
+class Rooms {
+  private readonly options: Map<number, Uint8Array>;
+  private readonly overload: { readonly options: Map<number, Uint8Array>; readonly in: "file" | "sname"; left: number }[];
+  private readonly agent: Uint8Array | undefined;
+  private left: number;
+
+  /** `agent`: option 82, which comes back as the last one (RFC 3046 section 2.2), unless there is no room for it. */
+  constructor(options: Map<number, Uint8Array>, limit: number, names: Names, agent: Uint8Array | undefined) {
+    this.options = options;
+    this.overload = (["file", "sname"] as const).flatMap((name) => (names[name] === undefined ? [{ in: name, options: new Map<number, Uint8Array>(), left: dhcpOverloadSizes[name] }] : []));
+    this.left = limit - FIXED_BYTES - (this.overload.length > 0 ? OVERLOAD_BYTES : 0);
+    for (const data of options.values()) this.left -= wireSize(data);
+    this.agent = agent !== undefined && wireSize(agent) <= this.left ? agent : undefined;
+    if (this.agent !== undefined) this.left -= wireSize(this.agent);
+  }
+
+  has(option: number): boolean {
+    return this.options.has(option) || this.overload.some(({ options }) => options.has(option));
+  }
+
+  /** False: there is no room for it. */
+  add(option: number, data: Uint8Array): boolean {
+    const size = wireSize(data);
+    if (size <= this.left) {
+      this.left -= size;
+      this.options.set(option, data);
+      return true;
+    }
+    const room = this.overload.find(({ left }) => size <= left);
+    if (room === undefined) return false;
+    room.left -= size;
+    room.options.set(option, data);
+    return true;
+  }
+
+  content(): Pick<DhcpInput, "options" | "overload"> {
+    const options = this.agent === undefined ? this.options : new Map([...this.options, [code.agent, this.agent]]);
+    const used = this.overload.filter((room) => room.options.size > 0);
+    return used.length === 0 ? { options } : { options, overload: Object.fromEntries(used.map((room) => [room.in, room.options])) };
+  }
+}
+
 /** Adds what the client asks for, in its order, as far as it fits; everything but 249 if it asks for nothing. */
-function addRequested(options: Map<number, Uint8Array>, values: ReadonlyMap<number, Buffer>, request: DhcpMessage, mtu: number): number[] {
+function addRequested(rooms: Rooms, values: ReadonlyMap<number, Buffer>, request: DhcpMessage): number[] {
   const list = request.options.get(code.list);
   const wanted = list === undefined ? [...values.keys()].filter((c) => c !== code.msRoutes) : [...new Set(list)];
-  const stated = request.options.get(code.maxSize);
-  const limit = Math.max(SIZE_MIN, Math.min(stated?.length === 2 ? stated.readUInt16BE() : SIZE_MIN, mtu));
-  let size = FIXED_BYTES;
-  for (const data of options.values()) size += wireSize(data);
-  const omitted: number[] = [];
-  for (const option of wanted) {
+  return wanted.filter((option) => {
     const data = values.get(option);
-    if (data === undefined || data.length === 0 || options.has(option)) continue;
-    if (size + wireSize(data) > limit) {
-      omitted.push(option);
-      continue;
-    }
-    size += wireSize(data);
-    options.set(option, data);
-  }
-  return omitted;
+    return data !== undefined && data.length > 0 && !rooms.has(option) && !rooms.add(option, data);
+  });
 }
 
 /** Long options are split, each part with a header. */

@@ -1,6 +1,8 @@
 // Every message that a client may send, and those that nobody should.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildDhcp6, buildDuid, dhcp6StatusCodes as status, dhcp6Value, type Dhcp6Option, type Duid } from "packet-codec";
+import { declinedAddressTable } from "../dhcp/model.ts";
+import { problems } from "../dhcp/problems.ts";
 import { asks, client, Cloud, held, ia, named, server, statusOf, type } from "./dhcp6.fixture.ts";
 
 let cloud: Cloud;
@@ -95,6 +97,14 @@ describe("a client that has an address", () => {
     const wrong = cloud.ask(port, msg_type, [client, server(at), ia(7, "fd00:1::99"), ia(8, ip)])!;
     expect([statusOf(wrong), held(wrong)]).toEqual([status.success, [["IA_NA", 7, status.noBinding]]]);
     expect(held(cloud.ask(port, type.renew, [client, server(at), ia(7, ip)]))).toEqual([["IA_NA", 7, `${ip} ${LIVES}`]]);
+  });
+
+  test("what is declined is a problem of the port", () => {
+    expect(cloud.h.view.facts(declinedAddressTable, other)).toEqual([]);
+    const [mine] = cloud.addresses(other);
+    cloud.ask(other, type.decline, [client, server(at), ia(7, mine!, "fd00:1::99")]);
+    expect(cloud.h.view.facts(declinedAddressTable, other)).toMatchObject([{ port_id: other, ip: mine }]);
+    expect(problems(cloud.h.view).filter(({ resources }) => resources?.[0]?.id === other)).toMatchObject([{ kind: "address_declined", text: expect.stringContaining(mine!) as string }]);
   });
 
   test("several addresses: all to one association, or each where it is named, or one for each", async () => {

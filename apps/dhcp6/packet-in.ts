@@ -1,12 +1,12 @@
 // Frames that table dhcp6_request sent up.
-import { contains, parseCidr, parseIp, type PacketIn, type PacketInHandler, type ReadView, type StageOut } from "#app";
+import { contains, parseCidr, parseIp, type LiveView, type Out, type PacketIn, type PacketInHandler, type ReadView, type StageOut } from "#app";
 import {
   buildDhcp6, buildEthernet, buildIpv6, buildUdp, dhcp6Groups, dhcp6Ports, ethertypes, ipProtocols, linkLocal, PacketError, parseDhcp6, parsePacket, type Duid,
 } from "packet-codec";
 import { addressesOf, networkTable, senderOf, toPort, type Port } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { mtuOf } from "../overlay/model.ts";
-import { dhcpSettings, nameServersOf, portDhcpOptsTable, portOfferTable, SERVER_MAC, subnetOfferTable } from "../dhcp/model.ts";
+import { declines, dhcpSettings, nameServersOf, portDhcpOptsTable, portOfferTable, SERVER_MAC, subnetOfferTable } from "../dhcp/model.ts";
 import { answer, declined, type Client } from "./answer.ts";
 import { dhcp6ServerTable, SERVER, servedAddresses } from "./model.ts";
 
@@ -17,7 +17,7 @@ const IPV6_MTU_MIN = 1280;
 const HEADERS = 40 + 8;
 const LINK_LOCAL = parseCidr("fe80::/10")!;
 
-export const dhcp6Request = ((packet, view, log): readonly StageOut[] => {
+export const dhcp6Request = ((packet, view, log): readonly Out[] => {
   const port = senderOf(view, packet);
   const network = port === undefined ? undefined : view.get(networkTable, port.network_id);
   if (port === undefined || network === undefined) {
@@ -25,8 +25,7 @@ export const dhcp6Request = ((packet, view, log): readonly StageOut[] => {
     return [];
   }
   try {
-    const frame = replyTo(packet, port, view, log.child({ port: port.id }));
-    return frame === undefined ? [] : [toPort(packet.chassis, network.key, port.key, frame)];
+    return outsFor(packet, port, (frame) => toPort(packet.chassis, network.key, port.key, frame), view, log.child({ port: port.id }));
   } catch (error) {
     if (!(error instanceof PacketError)) throw error;
     log.debug({ err: error }, "malformed DHCPv6 request");
@@ -34,32 +33,32 @@ export const dhcp6Request = ((packet, view, log): readonly StageOut[] => {
   }
 }) satisfies PacketInHandler;
 
-function replyTo(packet: PacketIn, port: Port, view: ReadView, log: Logger): Buffer | undefined {
+function outsFor(packet: PacketIn, port: Port, toSender: (frame: Buffer) => StageOut, view: LiveView, log: Logger): readonly Out[] {
   const { eth, ipv6, udp } = parsePacket(packet.data);
-  if (ipv6?.dst !== dhcp6Groups.relaysAndServers || udp?.dst_port !== dhcp6Ports.server) return undefined;
+  if (ipv6?.dst !== dhcp6Groups.relaysAndServers || udp?.dst_port !== dhcp6Ports.server) return [];
   // Behind a port without port security may be other machines: its addresses are not theirs.
   if (eth.src !== port.mac_address || !contains(LINK_LOCAL, parseIp(ipv6.src)!)) {
     log.debug({ mac: eth.src, ip: ipv6.src }, "DHCPv6 request of another MAC than the port's, or from no link-local address");
-    return undefined;
+    return [];
   }
   const server = view.get(dhcp6ServerTable, SERVER);
   const client = clientOf(port, view);
   if (server === undefined || client === undefined) {
     log.debug("DHCPv6 request of a port that is not served");
-    return undefined;
+    return [];
   }
   const request = parseDhcp6(udp.payload);
   const reply = answer(request, duidOf(server.uuid), client);
   if ("ignored" in reply) {
     log.debug({ why: reply.ignored }, "DHCPv6 message not answered");
-    return undefined;
+    return [];
   }
-  const addresses = declined(request, client);
-  if (addresses.length > 0) log.info({ addresses }, "DHCPv6 client declined addresses");
+  const { facts, news } = declines(view, port, declined(request, client));
+  if (news.length > 0) log.info({ addresses: news }, "DHCPv6 client declined addresses");
   if (reply.omitted.length > 0) log.debug({ options: reply.omitted }, "DHCPv6 options left out, the message would be too long");
   const ends = { src: linkLocal(SERVER_MAC), dst: ipv6.src };
   const datagram = buildUdp({ src_port: dhcp6Ports.server, dst_port: dhcp6Ports.client }, buildDhcp6(reply.message), ends);
-  return buildEthernet({ dst: eth.src, src: SERVER_MAC, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.udp }, datagram));
+  return [toSender(buildEthernet({ dst: eth.src, src: SERVER_MAC, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.udp }, datagram))), ...facts];
 }
 
 /** DUID-UUID, RFC 6355. */

@@ -1,6 +1,6 @@
 // Stored rows put down one by one, and a view of them with all that the real apps derive: for tests of what reads rows, where going
 // by the API would hide which rows matter. Derived rows cannot be put: the engine makes them.
-import type { AnyTable, Row } from "#app";
+import type { AnyTable, Fact, Row } from "#app";
 import { discoverApps } from "../../src/boot/discover.ts";
 import { allSoftTables, allTables } from "../../src/boot/registry.ts";
 import { Engine } from "../../src/compiler/engine.ts";
@@ -17,6 +17,7 @@ const layout = new Layout(apps);
 
 export class Rows {
   private readonly stored = new Layer();
+  private readonly facts = new Facts(allSoftTables(apps), new SimulatedClock());
   private compiled: View | undefined;
 
   constructor() {
@@ -37,6 +38,11 @@ export class Rows {
     const engine = new Engine({ apps, tables, layout, rows: this.stored, log: { ...silent, error: (fields: object) => failures.push(fields) } });
     engine.compileAll(1);
     if (failures.length > 0) throw new Error(`the rows do not compile: ${JSON.stringify(failures)}`);
-    return (this.compiled = engine.view.with(new Facts(allSoftTables(apps), new SimulatedClock())));
+    return (this.compiled = engine.view.with(this.facts));
+  }
+
+  /** What a packet taught. */
+  learn(fact: Fact): void {
+    this.facts.learn(fact);
   }
 }

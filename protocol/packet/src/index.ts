@@ -13,7 +13,7 @@ export type { BfdAuthentication, BfdControl } from "./routing/bfd.ts";
 export { checksum, pseudoHeaderSum } from "./wire/checksum.ts";
 export type { Endpoints } from "./wire/checksum.ts";
 export {
-  buildDhcp, dhcpMessageType, dhcpMessageTypes, dhcpOps, dhcpPorts, parseDhcp, wantsBroadcast,
+  buildDhcp, dhcpMessageType, dhcpMessageTypes, dhcpOps, dhcpOverloadSizes, dhcpPorts, parseDhcp, wantsBroadcast,
 } from "./dhcp/dhcp.ts";
 export type { DhcpInput, DhcpMessage } from "./dhcp/dhcp.ts";
 export { decodeDhcpValue, dhcpOptionName, dhcpOptions, dhcpOptionType, encodeDhcpValue, findDhcpOption } from "./dhcp/option-table.ts";

@@ -75,6 +75,19 @@ describe("messages", () => {
     expect(message).toMatchObject({ sname: "", file: "" });
   });
 
+  test("options are written into file and sname, and read back in that order", () => {
+    const rest = { file: new Map([[17, Buffer.alloc(125, 0x61)]]), sname: new Map([[15, Buffer.from("x")], [14, Buffer.alloc(58, 0x62)]]) };
+    for (const [overload, flag] of [[{ file: rest.file }, 1], [{ sname: rest.sname }, 2], [rest, 3]] as const) {
+      const bytes = buildDhcp({ ...offer, sname: "", file: "", overload });
+      expect(bytes.subarray(240, 243)).toEqual(Buffer.of(52, 1, flag));
+      expect(parseDhcp(bytes).options).toEqual(new Map([...offer.options, ...("file" in overload ? overload.file : []), ...("sname" in overload ? overload.sname : [])]));
+    }
+    for (const overload of [{ file: new Map([[17, Buffer.alloc(126)]]) }, { sname: new Map([[17, Buffer.alloc(62)]]) }]) {
+      expect(() => buildDhcp({ ...offer, sname: "", file: "", overload })).toThrow(RangeError);
+    }
+    expect(() => buildDhcp({ ...offer, overload: { file: rest.file } }), "a name and options").toThrow(RangeError);
+  });
+
   test("only the field named by overload holds options", () => {
     expect(parseDhcp(hex(fixed("6162", "0c0162 ff") + "340101 ff"))).toMatchObject({ sname: "ab", file: "", options: new Map([[12, Buffer.from("b")]]) });
     expect(parseDhcp(hex(fixed("0c0162 ff", "6364") + "340102 ff"))).toMatchObject({ sname: "", file: "cd", options: new Map([[12, Buffer.from("b")]]) });

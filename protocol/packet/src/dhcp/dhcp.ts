@@ -118,7 +118,12 @@ export interface DhcpInput extends Partial<Omit<DhcpMessage, "op" | "xid" | "cha
   xid: number;
   chaddr: string;
   options: ReadonlyMap<number, Uint8Array>;
+  /** Options that lie in `file` and `sname` instead of names: for clients they follow those of `options`. RFC 2132 9.3 */
+  overload?: { readonly file?: ReadonlyMap<number, Uint8Array> | undefined; readonly sname?: ReadonlyMap<number, Uint8Array> | undefined };
 }
+
+/** Bytes of options that `file` and `sname` have room for, their end option left out. */
+export const dhcpOverloadSizes = { file: fileSize - 1, sname: snameSize - 1 } as const;
 
 function chaddrBytes(text: string): Buffer {
   if (text === "") return Buffer.alloc(0);
@@ -132,11 +137,37 @@ function fixedString(text: string, size: number): Buffer {
   return Buffer.concat([bytes], size);
 }
 
+function optionBytes(options: ReadonlyMap<number, Uint8Array>): Buffer {
+  const parts: Uint8Array[] = [];
+  for (const [code, data] of options) {
+    if (!Number.isInteger(code) || code <= codes.pad || code >= codes.end || code === codes.overload) {
+      throw new PacketValueError("a DHCP option of 1..254 other than 52", String(code));
+    }
+    let at = 0;
+    do {
+      const piece = data.subarray(at, at + 255);
+      parts.push(Buffer.of(code, piece.length), piece);
+      at += piece.length;
+    } while (at < data.length);
+  }
+  return Buffer.concat(parts);
+}
+
+/** `sname` or `file`: a name, or options with their end. */
+function field(name: string, options: ReadonlyMap<number, Uint8Array> | undefined, size: number): Buffer {
+  if (options === undefined) return fixedString(name, size);
+  if (name !== "") throw new PacketValueError("a field of options alone", name);
+  const bytes = optionBytes(options);
+  if (bytes.length >= size) throw new PacketValueError(`at most ${size - 1} bytes of options`, `${bytes.length} bytes`);
+  return Buffer.concat([bytes, Buffer.of(codes.end)], size);
+}
+
 /**
  * The UDP payload, at least 300 bytes. Options keep the map's order; above 255 bytes they are split. 0, 52 and 255 are
  * not options one can set. @throws RangeError
  */
 export function buildDhcp(message: DhcpInput): Buffer {
+  const { file, sname } = message.overload ?? {};
   const chaddr = chaddrBytes(message.chaddr);
   const fixed = Buffer.alloc(240);
   fixed.writeUInt8(message.op, 0);
@@ -151,24 +182,13 @@ export function buildDhcp(message: DhcpInput): Buffer {
   fixed.writeUInt32BE(ipv4ToNumber(message.siaddr ?? "0.0.0.0"), 20);
   fixed.writeUInt32BE(ipv4ToNumber(message.giaddr ?? "0.0.0.0"), 24);
   chaddr.copy(fixed, 28);
-  fixedString(message.sname ?? "", snameSize).copy(fixed, 44);
-  fixedString(message.file ?? "", fileSize).copy(fixed, 108);
+  field(message.sname ?? "", sname, snameSize).copy(fixed, 44);
+  field(message.file ?? "", file, fileSize).copy(fixed, 108);
   fixed.writeUInt32BE(magicCookie, 236);
-  const parts: Uint8Array[] = [fixed];
-  for (const [code, data] of message.options) {
-    if (!Number.isInteger(code) || code <= codes.pad || code >= codes.end || code === codes.overload) {
-      throw new PacketValueError("a DHCP option of 1..254 other than 52", String(code));
-    }
-    let at = 0;
-    do {
-      const piece = data.subarray(at, at + 255);
-      parts.push(Buffer.of(code, piece.length), piece);
-      at += piece.length;
-    } while (at < data.length);
-  }
-  parts.push(Buffer.of(codes.end));
-  const size = parts.reduce((total, part) => total + part.length, 0);
-  return Buffer.concat(parts, Math.max(size, sizeMin));
+  const places = (file === undefined ? 0 : 1) | (sname === undefined ? 0 : 2);
+  const overload = places === 0 ? Buffer.alloc(0) : Buffer.of(codes.overload, 1, places);
+  const bytes = Buffer.concat([fixed, overload, optionBytes(message.options), Buffer.of(codes.end)]);
+  return Buffer.concat([bytes], Math.max(bytes.length, sizeMin));
 }
 
 /** The value of option 53, undefined when absent (BOOTP) or not one byte. */

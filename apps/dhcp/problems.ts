@@ -1,0 +1,34 @@
+// What is wrong with what ports are told, or with what their machines say of it.
+import { show, type AppProblem, type LiveView } from "#app";
+import { addressId, addressTable, portTable } from "../l2/model.ts";
+import { declinedAddressTable, portDhcpOptsTable } from "./model.ts";
+import { unsent } from "./options.ts";
+
+export const problems = (view: LiveView): AppProblem[] => [...unsentOptions(view), ...declinedAddresses(view)];
+
+function unsentOptions(view: LiveView): AppProblem[] {
+  const found: AppProblem[] = [];
+  for (const { id, opts } of view.all(portDhcpOptsTable)) {
+    const some = unsent(opts);
+    if (some.length === 0) continue;
+    found.push({
+      kind: "option_not_sent", severity: "warning", resources: [{ type: "port", id }],
+      text: `port ${view.get(portTable, id)?.name || id} has DHCP options that are not sent: ${some.map((opt) => `${show(opt.opt_name)} ${show(opt.opt_value)}`).join(", ")}`,
+      cure: { text: "give names or numbers of DHCP options that a server may set, with values of their type; null takes one away" },
+    });
+  }
+  return found;
+}
+
+/** As long as it has the address: what was declined and is no longer its own is no problem. */
+function declinedAddresses(view: LiveView): AppProblem[] {
+  return view.facts(declinedAddressTable).flatMap(({ port_id, ip }) => {
+    const port = view.get(portTable, port_id);
+    if (port === undefined || view.get(addressTable, addressId(port.network_id, ip))?.port_id !== port_id) return [];
+    return [{
+      kind: "address_declined", severity: "warning", resources: [{ type: "port", id: port_id }, { type: "network", id: port.network_id }],
+      text: `the machine of port ${port.name || port_id} does not take its address ${ip}: it says that somebody else on its network uses it`,
+      cure: { text: `find who answers for ${ip} there, among ports without port security and machines on the physical network; or give the port another address` },
+    }];
+  });
+}
