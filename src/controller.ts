@@ -54,7 +54,7 @@ import { Tracer } from "./ops/trace/tracer.ts";
 import { Planner } from "./plan/planner.ts";
 import { Layout } from "./pipeline/layout.ts";
 import { recordOf } from "./pipeline/record.ts";
-import { Asked, Claims, droppingRules, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
+import { Asked, Claims, countingRules, droppingRules, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
 import { ReceiptLog } from "./southbound/receipt-log.ts";
 import { Receipts } from "./southbound/receipts.ts";
@@ -166,7 +166,7 @@ export class Controller {
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const asked = new Asked(clock);
     const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => southbound.flowsWith(chassis, cookie, options), clock });
-    const dropping = droppingRules(apps);
+    const [dropping, counting] = [droppingRules(apps), countingRules(apps)];
     const auth = this.makeAuth(clock);
     const services = new Services({
       apps, tables, view, clock, random, log, guard, model,
@@ -181,7 +181,8 @@ export class Controller {
       share: cluster === undefined ? new Share("self", () => ["self"]) : new Share(cluster.name, () => cluster.acting, (listener) => cluster.onChange((moved) => {
         if (moved?.length !== 0) listener(); // a later term changes nobody's share
       }), (chassis) => cluster.masters(chassis)),
-      flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities), asked,
+      flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities),
+      countsOf: (resource, id, name, payer) => counter.ofResource(counting, view, resource, id, name, payer), portCounts: (chassis) => southbound.portCounts(chassis), asked,
       asController: auth instanceof KeystoneAuth ? (ask) => auth.asController(ask) : undefined,
     });
     // What they do reaches others.

@@ -75,6 +75,8 @@ const localPort = l2.rule({
   name: "local-port",
   about: "a port on its own chassis: what it may send, and how packets reach it",
   on: each(attachmentTable),
+  // Others have an OpenFlow port to themselves, which counts.
+  counts: { resource: "port", counters: { classify: "sent", push_tag: "received" }, entities: (view, id) => view.by(attachmentTable, "port", id).flatMap((at) => (at.vlan !== null && at.role === "active" ? [at.id] : [])) },
   emit(at: Attachment, view, out) {
     const port = view.get(portTable, at.port_id);
     if (port === undefined || (at.role !== "active" && !placesOf(view, port.id).some((p) => p.id === at.id))) return;

@@ -99,6 +99,7 @@ const routing = l3.rule({
   name: "routing",
   about: "the best of a router's routes to one prefix",
   on: eachPair(routeTable, "prefix"),
+  counts: { resource: "router", counters: { l3_route: "routed" }, entities: (view, id) => view.pairKeys(routeTable, "prefix", id).map((prefix) => `${id}|${prefix}`) },
   emit({ a: routerId, b: destination }, view, out) {
     const router = view.get(liveRouterTable, routerId);
     if (router === undefined) return;

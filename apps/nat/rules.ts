@@ -132,6 +132,7 @@ const floating = nat.rule({
   name: "floating",
   about: "a floating IP where it is translated: what comes for it, and what leaves from the address that it leads to",
   on: each(floatingPlaceTable),
+  counts: { resource: "floatingip", counters: { nat_in: "received" }, entities: (_view, id) => [id] },
   emit(place, view, out) {
     const { ip, mac, inside } = place;
     const router = view.get(liveRouterTable, place.router_id);
@@ -157,8 +158,6 @@ const floating = nat.rule({
       out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asKnown] });
       // Not translated it would leave, and come in again.
       for (const table of ["nat_known", "nat_opened"] as const) out.flow(scope, table, { priority: 110, match: { ...tracked(zone), ipv4_dst: ip }, actions: [] });
-      // Physical switches learn by it where the address is.
-      outAs(ip, mac, trackedInto(network, zone), scope, out);
       expected(router, host, zone, view, out);
       if (inside === null) continue;
       const [called, opened] = [metered(calledMeters, host, zone, view, out), metered(openedMeters, host, zone, view, out)];
@@ -219,10 +218,26 @@ function answerThroughOwn({ gateway_id }: FloatingPlace, inside: string, router:
   routeToOwn(out, routerScope(router.id), router, { source: inside, address: own, network, mac: port.mac_address, onward: wayOut.table });
 }
 
+const leaving = nat.rule({
+  name: "leaving",
+  about: "what was translated to a floating IP leaves with its MAC: physical switches learn by it where the address is",
+  on: each(floatingPlaceTable),
+  counts: { resource: "floatingip", counters: { nat_leaving: "sent", nat_named: "sent" }, entities: (_view, id) => [id] },
+  emit({ ip, mac, router_id, network_id, hosts }, view, out) {
+    const network = view.get(networkTable, network_id);
+    if (view.get(liveRouterTable, router_id) === undefined || network?.admin_state_up !== true) return;
+    for (const host of hosts) {
+      const zone = numberOf(view, zonePool, host, zoneHolder(router_id));
+      if (zone !== undefined) outAs(ip, mac, trackedInto(network, zone), chassisScope(host), out);
+    }
+  },
+});
+
 const forwarding = nat.rule({
   name: "forwarding",
   about: "ports of a floating IP that lead to ports of an address inside, and answers from there",
   on: each(portForwardingTable),
+  counts: { resource: "floatingip", counters: { nat_in: "received" }, entities: (view, id) => view.by(portForwardingTable, "floatingip", id).map((f) => f.id) },
   emit({ floatingip_id, protocol, internal, external, internal_ip_address: inside }, view, out) {
     const place = view.get(floatingPlaceTable, floatingip_id);
     const router = place === undefined ? undefined : view.get(liveRouterTable, place.router_id);
@@ -320,7 +335,7 @@ const divided = nat.rule({
   },
 });
 
-export const rules = [sources, floating, forwarding, divided];
+export const rules = [sources, floating, leaving, forwarding, divided];
 
 const routerOf = (view: ReadView, key: unknown): LiveRouter | undefined => view.by(routerTable, "key", String(key))[0];
 

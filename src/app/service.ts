@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Random } from "../lib/random.ts";
 import type { Endpoint } from "./settings.ts";
-import type { DropCount, FlowCounts } from "./counting/flow-counts.ts";
+import type { DropCount, FlowCounts, PortCount } from "./counting/flow-counts.ts";
 import type { Caller, ResourceHandle } from "./api/resource.ts";
 import type { PacketIn, PacketOut, StageOut } from "./packets.ts";
 import type { Scope } from "./rules/scopes.ts";
@@ -143,6 +143,13 @@ export interface ServiceHost {
    * counts for both. `payer`: who causes it, a project; a switch is asked 100 times a second for each and 500 in all, and beyond that is silent.
    */
   flowCounts(rule: string, entity: string, payer: string): Promise<FlowCounts>;
+  /**
+   * What flows of all apps' rules that say so (Rule.counts) have counted for a row of a resource, under one counter, on all switches that should have them.
+   * Bounded as `flowCounts` is.
+   */
+  countsOf(resource: string, id: string, counter: string, payer: string): Promise<FlowCounts>;
+  /** What the ports of a switch's integration bridge have counted, one answer for all. As often as the caller asks: it has to spare the switch. Undefined: the switch did not say. */
+  portCounts(chassis: string): Promise<readonly PortCount[] | undefined>;
   /**
    * What flows of all apps' rules that say so (Rule.drops) have dropped on a switch, of these entities, if the rules run on them: an answer of the switch for
    * each rule and table. As often as the caller asks: it has to spare the switch. Undefined: the switch did not say.

@@ -20,6 +20,7 @@ import { OpsApi, OpsError } from "./ops-api.ts";
 import { PkiError } from "./pki/authority.ts";
 import { access, problems, tunnels, tunnelStates, type TunnelOptions } from "./commands/reports.ts";
 import { rules, type RuleOptions } from "./commands/rules.ts";
+import { statistics, statisticsTypes, type StatisticsOptions } from "./commands/statistics.ts";
 import { status, switches } from "./commands/status.ts";
 import { storeCommands } from "./commands/store.ts";
 import { connections, trace, traceStates, type TraceCommandOptions } from "./commands/trace.ts";
@@ -124,6 +125,13 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .option("--switch <id>", "at one host")
     .addOption(new Option("--reason <reason>", "for one reason").choices(dropReasons))
     .action(async (options: DropOptions) => finish(await drops(call(), options)));
+  program
+    .command("statistics")
+    .description("packets and bytes that ports, routers and floating IPs let pass")
+    .addOption(new Option("--type <type>", "of these alone").choices(statisticsTypes))
+    .option("--project <id>", "of one project")
+    .option("--id <id>", "of one port, router or floating IP")
+    .action(async (options: StatisticsOptions) => finish(await statistics(call(), options)));
   program
     .command("policy")
     .alias("rules")

@@ -1,14 +1,14 @@
 // What switches are asked of flows: no more than each who asks, and all together, may; and of the answer what was asked for alone.
 import { expect, test } from "vitest";
 import { encodeFlowMod, FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "node-openflow";
-import { FlowCounter, type CountedFlow } from "./flow-counts.ts";
+import { FlowCounter, type PlacedFlow } from "./flow-counts.ts";
 
 const clock = { seconds: 0, now: () => clock.seconds * 1000, monotonic: () => clock.seconds * 1000 };
 
-function flow(priority: number): CountedFlow {
+function flow(priority: number): PlacedFlow {
   const slab = Buffer.alloc(256);
   encodeFlowMod(slab, 0, { command: "add", table_id: 3, priority, cookie: 7n, match: {} });
-  return { cookieHi: 0, cookieLo: 7, key: slab.toString("latin1", FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET + 8) };
+  return { cookieHi: 0, cookieLo: 7, table: 3, len: FLOW_MOD_MATCH_OFFSET + 16, matchLen: 8, key: slab.toString("latin1", FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET + 8) };
 }
 
 const nothing = { wanted: () => [], tableName: () => undefined };
@@ -77,6 +77,29 @@ test("an answer of many flows counts as many questions", async () => {
   const counter = new FlowCounter({ clock, ...nothing, placed: () => many, ask: () => Promise.resolve([reply({ priority: 5, packets: ++asked })]) });
   for (let i = 0; i < 20; i++) await counter.of("app", "rule", "entity", "p1");
   expect(asked).toBe(5);
+});
+
+test("of a resource those flows count whose rule and table say so, and that do more than drop", async () => {
+  const rules = [
+    { app: "a", rule: "in", counts: { resource: "thing", counters: { door: "received" }, entities: (_view: unknown, id: string) => [`${id}/1`, `${id}/2`] } },
+    { app: "a", rule: "out", counts: { resource: "thing", counters: { door: "sent" }, entities: (_view: unknown, id: string) => [id] } },
+    { app: "b", rule: "in", counts: { resource: "other", counters: { door: "received" }, entities: () => ["x"] } },
+  ];
+  const [dropping, elsewhere] = [{ ...flow(6), len: FLOW_MOD_MATCH_OFFSET + 8 }, { ...flow(7), table: 4 }];
+  const looked: string[] = [];
+  const counter = new FlowCounter({
+    clock, ...nothing, tableName: (id) => (id === 3 ? "door" : "window"),
+    placed: (app, rule, entity) => {
+      looked.push(`${app}/${rule}/${entity}`);
+      return entity === "t/1" ? [{ flow: flow(5), chassis: ["hv1"] }, { flow: dropping, chassis: ["hv1"] }, { flow: elsewhere, chassis: ["hv1"] }] : [];
+    },
+    ask: () => Promise.resolve([reply({ priority: 5, packets: 3 }, { priority: 6, packets: 50 }, { priority: 7, packets: 70 })]),
+  });
+  clock.seconds += 1000;
+  const view = {} as never;
+  expect((await counter.ofResource(rules, view, "thing", "t", "received", "p1")).flows.map((f) => f.packets)).toEqual([3]);
+  expect((await counter.ofResource(rules, view, "thing", "t", "sent", "p1")).flows).toEqual([]);
+  expect(looked).toEqual(["a/in/t/1", "a/in/t/2", "a/out/t"]);
 });
 
 test("what flows drop is asked of each table once, by rule, and counts for whom the flow is", async () => {

@@ -1,7 +1,7 @@
 // What flows of a rule have counted, asked of the switches that have them: by cookie, so that a question costs a switch what its answer has. What
 // nobody shall do to a switch by asking is bounded here, for each who asks and in all.
-import { eachFlowStats, flowKey } from "node-openflow";
-import type { App, Clock, DropCount, FlowCount, FlowCounts } from "#app";
+import { eachFlowStats, FLOW_MOD_MATCH_OFFSET, flowKey } from "node-openflow";
+import type { App, Clock, Counts, DropCount, FlowCount, FlowCounts, ReadView } from "#app";
 import { Allowance } from "./mailbox.ts";
 
 /** A flow as a switch has it. */
@@ -11,8 +11,16 @@ export interface CountedFlow {
   readonly key: string;
 }
 
+/** And as it is desired: its table, and the bytes of its flow-mod and of the match in it. */
+export interface PlacedFlow extends CountedFlow {
+  readonly table: number;
+  readonly len: number;
+  readonly matchLen: number;
+}
+const hasInstructions = ({ len, matchLen }: PlacedFlow): boolean => len > FLOW_MOD_MATCH_OFFSET + matchLen;
+
 export interface FlowCounterOptions {
-  readonly placed: (app: string, rule: string, entity: string) => Iterable<{ readonly flow: CountedFlow; readonly chassis: Iterable<string> }>;
+  readonly placed: (app: string, rule: string, entity: string) => Iterable<{ readonly flow: PlacedFlow; readonly chassis: Iterable<string> }>;
   /** OFPMP_FLOW replies; undefined: the switch is not connected. */
   readonly ask: (chassis: string, cookie: bigint, options?: { readonly mask: bigint; readonly table: number }) => Promise<Buffer[]> | undefined;
   /** Flows that a rule of an app wants for an entity. */
@@ -43,6 +51,14 @@ export interface DroppingRule {
 export const droppingRules = (apps: readonly App[]): DroppingRule[] =>
   apps.flatMap((app) => (app.rules ?? []).flatMap(({ name, drops }) => (drops === undefined ? [] : [{ app: app.name, rule: name, drops }])));
 
+export interface CountingRule {
+  readonly app: string;
+  readonly rule: string;
+  readonly counts: Counts;
+}
+export const countingRules = (apps: readonly App[]): CountingRule[] =>
+  apps.flatMap((app) => (app.rules ?? []).flatMap(({ name, counts }) => (counts === undefined ? [] : [{ app: app.name, rule: name, counts }])));
+
 export class FlowCounter {
   private readonly options: FlowCounterOptions;
   /** By chassis, of which there are as many as ever had flows that somebody asked for. */
@@ -52,9 +68,21 @@ export class FlowCounter {
     this.options = options;
   }
 
-  async of(app: string, rule: string, entity: string, payer: string): Promise<FlowCounts> {
+  of(app: string, rule: string, entity: string, payer: string): Promise<FlowCounts> {
+    return this.count(this.options.placed(app, rule, entity), payer);
+  }
+
+  /** See ServiceHost.countsOf. */
+  ofResource(rules: readonly CountingRule[], view: ReadView, resource: string, id: string, counter: string, payer: string): Promise<FlowCounts> {
+    const { placed, tableName } = this.options;
+    const flows = rules.filter(({ counts }) => counts.resource === resource && Object.values(counts.counters).includes(counter)).flatMap(({ app, rule, counts: { counters, entities } }) =>
+      entities(view, id).flatMap((entity) => [...placed(app, rule, entity)].filter(({ flow }) => counters[tableName(flow.table) ?? ""] === counter && hasInstructions(flow))));
+    return this.count(flows, payer);
+  }
+
+  private async count(placed: Iterable<{ readonly flow: CountedFlow; readonly chassis: Iterable<string> }>, payer: string): Promise<FlowCounts> {
     const wanted = new Map<string, Wanted>();
-    for (const { flow, chassis } of this.options.placed(app, rule, entity)) {
+    for (const { flow, chassis } of placed) {
       const cookie = (BigInt(flow.cookieHi) << 32n) | BigInt(flow.cookieLo);
       for (const id of chassis) {
         let of = wanted.get(id);

@@ -1,7 +1,7 @@
 // Runs the services of apps: each has a host of its own, whose timers, subscriptions and requests end with it.
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
-  FetchError, PacketRateError, type AnySoftTable, type AnyTable, type App, type Caller, type Cancel, type Clock, type DropCount, type Endpoint, type ExchangeOptions, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
+  FetchError, PacketRateError, type AnySoftTable, type AnyTable, type App, type Caller, type Cancel, type Clock, type DropCount, type Endpoint, type ExchangeOptions, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type PortCount, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
   type Random, type ResourceHandle, type Row, type RowChange, type Scope, type ServiceDecl, type ServiceHost, type StageOut, type Tx,
 } from "#app";
 import type { Logger } from "pino";
@@ -42,6 +42,9 @@ export interface ServicesOptions {
   readonly flowCounts: (app: string, rule: string, entity: string, payer: string) => Promise<FlowCounts>;
   /** What flows have counted that drop packets of these entities on a switch. */
   readonly dropCounts: (chassis: string, entities: readonly string[]) => Promise<readonly DropCount[] | undefined>;
+  /** What flows that count for a row of a resource have counted under a counter. */
+  readonly countsOf: (resource: string, id: string, counter: string, payer: string) => Promise<FlowCounts>;
+  readonly portCounts: (chassis: string) => Promise<readonly PortCount[] | undefined>;
   readonly asked: Asked;
   /** Asks others in the controller's own name; undefined: it has none, and its requests carry none. */
   readonly asController?: ((ask: (token: string) => Promise<FetchAnswer>) => Promise<FetchAnswer>) | undefined;
@@ -268,6 +271,16 @@ class Host implements ServiceHost {
   flowCounts(rule: string, entity: string, payer: string): Promise<FlowCounts> {
     this.check();
     return this.options.flowCounts(this.hook.app, rule, entity, payer);
+  }
+
+  countsOf(resource: string, id: string, counter: string, payer: string): Promise<FlowCounts> {
+    this.check();
+    return this.options.countsOf(resource, id, counter, payer);
+  }
+
+  portCounts(chassis: string): Promise<readonly PortCount[] | undefined> {
+    this.check();
+    return this.options.portCounts(chassis);
   }
 
   dropCounts(chassis: string, entities: readonly string[]): Promise<readonly DropCount[] | undefined> {

@@ -6,7 +6,7 @@
 //
 // A switch and its database connect separately; they belong together by the bridge's datapath id. Nothing here is truth:
 // after a restart the rows are in the store and the flows on the switches, and only differences are written to either.
-import { chassisTable, hostSessionsTable, poolNumberTable, vifTable, zonePool, type Chassis, type HostSessions, type PacketOut, type PoolNumber, type Vif } from "#app";
+import { chassisTable, hostSessionsTable, poolNumberTable, vifTable, zonePool, type Chassis, type HostSessions, type PacketOut, type PoolNumber, type PortCount, type Vif } from "#app";
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
 import { OpenFlowError } from "node-openflow";
 import type { Logger } from "pino";
@@ -324,6 +324,15 @@ export class Southbound {
   /** OFPMP_FLOW replies of the flows with a cookie; undefined when it is not connected. */
   flowsWith(chassis: string, cookie: bigint, options?: CookieOptions): Promise<Buffer[]> | undefined {
     return this.byChassis.get(chassis)?.flowsWith(cookie, options);
+  }
+
+  /** What the ports of a switch have counted; undefined: it is not connected, or does not say. */
+  async portCounts(chassis: string): Promise<readonly PortCount[] | undefined> {
+    try {
+      return await this.byChassis.get(chassis)?.portCounts();
+    } catch {
+      return undefined;
+    }
   }
 
   /** What the meters of a switch have counted; [] when it is not connected. */

@@ -3,7 +3,7 @@
 import { fileURLToPath } from "node:url";
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch } from "node-openflow";
 import { pino } from "pino";
-import type { App, Chassis, EncapType, PacketOut, StageOut } from "#app";
+import type { App, Chassis, EncapType, PacketOut, PortCount, StageOut } from "#app";
 import { askOf, chassisKeys, chassisTable, draw, poolNumberTable, release, vifTable, zonePool } from "#app";
 import { SettingsBook } from "../../src/app/settings.ts";
 import { discoverApps, orderApps } from "../../src/boot/discover.ts";
@@ -28,7 +28,7 @@ import { Reacher } from "../../src/ops/trace/reach.ts";
 import { Planner } from "../../src/plan/planner.ts";
 import { Layout } from "../../src/pipeline/layout.ts";
 import { recordOf } from "../../src/pipeline/record.ts";
-import { Asked, Claims, droppingRules, FlowCounter, Packets, Services, Share, type ExchangeNetwork, type HttpClient } from "../../src/services/index.ts";
+import { Asked, Claims, countingRules, droppingRules, FlowCounter, Packets, Services, Share, type ExchangeNetwork, type HttpClient } from "../../src/services/index.ts";
 import { Receipts } from "../../src/southbound/receipts.ts";
 import { KEEP } from "../../src/store/log.ts";
 import { openStore } from "../../src/store/open.ts";
@@ -120,6 +120,8 @@ export class Harness {
   private readonly apiReceivers = new Set<(chassis: string, generation: number) => void>();
   /** What a switch says of its flows with a cookie; undefined: none is connected. */
   countsOf: ((chassis: string, cookie: bigint, options?: { readonly mask: bigint; readonly table: number }) => Promise<Buffer[]> | undefined) | undefined;
+  /** What a switch says of its ports; undefined: none is connected. */
+  portCounts: ((chassis: string) => readonly PortCount[] | undefined) | undefined;
   /** Traces packets for callers of the API. */
   explain: NonNullable<NorthboundOptions["explain"]> = () => Promise.reject(new Error("nobody traces packets here"));
   readonly loop: CompilerLoop;
@@ -153,7 +155,7 @@ export class Harness {
     this.packets = new Packets({ apps, layout, view: this.view, facts: this.facts, guard, log: silent });
     const asked = new Asked(this.clock);
     const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => this.countsOf?.(chassis, cookie, options), clock: this.clock });
-    const dropping = droppingRules(apps);
+    const [dropping, counting] = [droppingRules(apps), countingRules(apps)];
     this.services = new Services({
       apps, tables: allTables(apps), view: this.view, clock: this.clock, random, log: silent, guard, model,
       onChanges: (observer) => engine.onChanges(observer),
@@ -176,7 +178,8 @@ export class Harness {
       onPacket: (app, table, listener) => this.packets.subscribe(app, table, listener),
       dropped: (_, service, limit) => void this.dropped.push(`${service} ${limit}`),
       share: options.share ?? new Share("self", () => ["self"]),
-      flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities), asked,
+      flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities),
+      countsOf: (resource, id, name, payer) => counter.ofResource(counting, this.view, resource, id, name, payer), portCounts: (chassis) => Promise.resolve(this.portCounts?.(chassis)), asked,
       ...(options.http && { http: options.http }), ...(options.exchanges && { exchanges: options.exchanges }),
     });
     let compiled = engine.generation;
@@ -327,9 +330,9 @@ export class Harness {
     return { history, dump, flows: new PastFlows({ history, planner, dump, tables, engine, ...(limits !== undefined && { limits }) }) };
   }
 
-  /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are, what is dropped, which rules are used, and what metering labels have counted. */
+  /** Timers that services have, but for those that there are always: agents look whether hosts are alive, and somebody which tunnels there are, what is dropped, which rules are used, and what metering labels, ports and routers have counted. */
   get timers(): number {
-    return this.clock.pending - this.apps.filter(({ name }) => ["agents", "tunnel-watch", "drop-watch", "security-groups", "metering"].includes(name)).length;
+    return this.clock.pending - this.apps.filter(({ name }) => ["agents", "tunnel-watch", "drop-watch", "security-groups", "metering", "statistics"].includes(name)).length;
   }
 
   /** As if the switch had confirmed the flows of an interface that is plugged. */

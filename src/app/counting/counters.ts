@@ -50,13 +50,18 @@ export interface FlowCountersOptions {
   readonly everyS?: number;
   /** Seconds that what changes by counting alone waits to be stored, of what is asked for and of the rest, default 600 and a day. What flows that went have counted never waits. */
   readonly storeS?: { readonly asked: number; readonly others: number };
+  /** Flows of what nobody asks for, of which so many are looked at in one turn, default 3000. */
+  readonly flowsATurn?: number;
+  /** Told of what was counted more than at the look before. */
+  grown?(this: void, id: string, packets: number, bytes: number): void;
+  /** After each turn. */
+  turned?(this: void): void;
   /** How many are counted, of all and of a project; as facts have them. */
   readonly room: { readonly count: number; readonly project: number };
 }
 
 const DAY_S = 86_400;
 const LOOK_S = 60;
-/** Flows of what nobody asks for, of which this many are looked at in one turn. */
 const FLOWS_A_TURN = 3000;
 /** Seconds after the start in which the first of these have their turn. */
 const FIRST_S = 5;
@@ -144,12 +149,13 @@ export class FlowCounters {
     // Flows may have come and gone while another controller looked.
     const kept = this.host.view.get(this.options.stored, one.id);
     if (kept !== undefined && kept.gone_packets > one.totals.now.gone_packets) one.totals = new Totals(kept);
-    const before = one.totals.now.packets;
+    const { packets: before, bytes: bytesBefore } = one.totals.now;
     one.totals.look(counts);
     const { complete } = one.totals;
     const { packets, bytes, last_hit } = one.totals.now;
     // Of a host that has not said since the start it is not known what it has counted meanwhile.
     if (packets > before && (one.lookedAt !== -Infinity ? last_hit === null : one.stored !== undefined)) one.grownAt = counts.at;
+    if (packets > before || bytes > bytesBefore) this.options.grown?.(one.id, packets - before, bytes - bytesBefore);
     one.lookedAt = this.now;
     this.watched.put(one, one.totals.flows);
     if (one.totals.now.gone_packets > (one.stored?.gone_packets ?? 0)) this.storeSoon();
@@ -166,7 +172,7 @@ export class FlowCounters {
       // Whoever has too many loses those that were looked at longest ago, as facts do.
       if (one.lookedAt !== -Infinity && this.host.view.fact(this.options.facts, one.id) === undefined) this.watched.delete(one.id);
       else if (this.now - one.askedAt < DAY_S) waiting.push(one);
-      else if (flows < FLOWS_A_TURN) {
+      else if (flows < (this.options.flowsATurn ?? FLOWS_A_TURN)) {
         waiting.push(one);
         flows += 1 + one.totals.flows;
       }
@@ -175,6 +181,7 @@ export class FlowCounters {
       for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await this.look(one, NOBODY);
     };
     await Promise.all(Array.from({ length: AT_ONCE }, next));
+    this.options.turned?.();
     await this.store(false);
   }
 

@@ -29,3 +29,17 @@ export interface DropCount {
   readonly packets: number;
   readonly bytes: number;
 }
+
+/** What a port of a switch has counted since it is there, OpenFlow 1.3.5 section 7.3.5.6. Exact up to 2^53. */
+export interface PortCount {
+  /** OpenFlow port. */
+  readonly port: number;
+  /** What came in by it, which is what a machine behind it sent; bytes with Ethernet headers. */
+  readonly rx_packets: number;
+  readonly rx_bytes: number;
+  /** What left by it. */
+  readonly tx_packets: number;
+  readonly tx_bytes: number;
+  /** Seconds that the port is there. */
+  readonly durationS: number;
+}

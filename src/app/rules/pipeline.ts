@@ -145,6 +145,16 @@ export interface AnyEmit extends Outputs {
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void;
 }
 
+/** Which flows of a rule count for a row of a resource, so that statistics need no flow of their own. Each packet has to match one of them, or none. */
+export interface Counts<T extends string = string> {
+  /** Name of the resource. */
+  readonly resource: string;
+  /** By table under which counter what matches is counted, such as `received`. A flow that only drops counts nothing. */
+  readonly counters: { readonly [K in T]?: string };
+  /** Of the row with this id what the rule runs on: ids of rows, of pairs `<a>|<b>`. */
+  entities(this: void, view: ReadView, id: string): readonly string[];
+}
+
 /** A rule as the engine holds it; apps make them with their pipeline's `rule`. Entity and tracked reads in, outputs out. */
 export interface Rule<E = unknown> {
   readonly name: string;
@@ -152,6 +162,8 @@ export interface Rule<E = unknown> {
   readonly on: Source<E>;
   /** Its flows of these tables drop packets of the entity, by table for which reason: services read what they have counted (ServiceHost.dropCounts). */
   readonly drops?: Readonly<Record<string, string>>;
+  /** Its flows count for rows of a resource: services read what they have counted (ServiceHost.countsOf). */
+  readonly counts?: Counts;
   emit(entity: E, view: ReadView, out: AnyEmit): void;
 }
 
@@ -166,7 +178,7 @@ export interface Pipeline<R extends Registers = Registers, T extends Tables = Ta
   readonly registers: R;
   readonly tables: T;
   /** A rule that emits into this pipeline's tables. What it drops may be in the core's table as well. */
-  rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; readonly drops?: { readonly [K in (keyof T & string) | keyof typeof coreTables]?: string }; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
+  rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; readonly drops?: { readonly [K in (keyof T & string) | keyof typeof coreTables]?: string }; readonly counts?: Counts<(keyof T & string) | keyof typeof coreTables>; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
   /**
    * To emit into any of its tables from functions that the app exports, on behalf of whoever calls them. So other apps must not have the
    * pipeline: it is declared in tables.ts, which they cannot import, and `model.ts` exports functions that use it, never itself.

@@ -1,6 +1,6 @@
 // What lies between a switch's state (switch.ts) and its OpenFlow connection (session.ts).
 import type { Action, OpenFlowError, Slice, Message } from "node-openflow";
-import type { Meter } from "#app";
+import type { Meter, PortCount } from "#app";
 import type { ItemKind } from "../../compiler/desired.ts";
 import type { Holding } from "../bounds/byte-budget.ts";
 import type { Identity } from "../identity.ts";
@@ -76,6 +76,8 @@ export interface Session {
   ports(): Promise<SwitchPort[]>;
   /** Packets that came to a table and matched none of its flows, of each where there are some: OFPMP_TABLE. None where the switch does not say. */
   missed(): Promise<ReadonlyMap<number, number>>;
+  /** OFPMP_PORT_STATS of all ports. @throws OpenFlowError, also where there is no answer soon */
+  portCounts(): Promise<PortCount[]>;
   /** OFPMP_METER of all meters; none where the switch has no meters. */
   meterCounts(): Promise<MeterCounts[]>;
   setMeter(id: number, meter: Meter, exists: boolean): void;

@@ -2,7 +2,7 @@
 // business: one line in the log, and its connection ends.
 import type { TLSSocket, TlsOptions } from "node:tls";
 import { decodeInstructions, listen, peerError, ports, type Action, type Decoded, type Match, type Message, type MessageOf, OpenFlowError, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
-import type { Meter } from "#app";
+import type { Meter, PortCount } from "#app";
 import type { Clock } from "../../lib/clock.ts";
 import { canonicalText } from "../../compiler/items.ts";
 import type { Connections } from "../bounds/connections.ts";
@@ -205,6 +205,13 @@ export class SwitchSession implements Session {
   async ports(): Promise<SwitchPort[]> {
     const { ports: all } = await this.connection.request({ type: "multipart_request", kind: "port_desc" }, COUNT_TIMEOUT_MS);
     return all.map(({ port_no, name, config, state }) => ({ number: port_no, name, live: (config & CLOSED) === 0 && (state & LINK_DOWN) === 0, forwards: (config & NO_FWD) === 0 }));
+  }
+
+  async portCounts(): Promise<PortCount[]> {
+    const { ports: all } = await this.connection.request({ type: "multipart_request", kind: "port_stats" }, COUNT_TIMEOUT_MS);
+    return all.map(({ port_no, rx_packets, rx_bytes, tx_packets, tx_bytes, duration_sec }) => ({
+      port: port_no, rx_packets: Number(rx_packets), rx_bytes: Number(rx_bytes), tx_packets: Number(tx_packets), tx_bytes: Number(tx_bytes), durationS: duration_sec,
+    }));
   }
 
   async items(): Promise<InstalledItem[]> {

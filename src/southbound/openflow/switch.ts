@@ -8,6 +8,7 @@
 import type { Action } from "node-openflow";
 import type { Logger } from "pino";
 import type { ChassisDelta, Flow } from "../../compiler/desired.ts";
+import type { PortCount } from "#app";
 import type { CookieOptions, InstalledItem, MeterCounts, Session, SwitchPort } from "./channel.ts";
 import { compareDump, deleteFlow, tableOf, type Comparison } from "./comparison.ts";
 import { Delivery, isSecondary, type Entry } from "./delivery.ts";
@@ -275,6 +276,11 @@ export class Switch {
   /** Of those with a cookie; undefined without a session. */
   flowsWith(cookie: bigint, options?: CookieOptions): Promise<Buffer[]> | undefined {
     return this.reader?.flowsWith(cookie, options);
+  }
+
+  /** Of its ports; undefined without a session. */
+  portCounts(): Promise<PortCount[]> | undefined {
+    return this.reader?.portCounts();
   }
 
   /** Of its meters, as it says; [] without a session. */

@@ -94,6 +94,15 @@ describe("of a running controller", () => {
     expect(await run(["drops", "--switch", "hv9"], { AXION_OPS_URL: url })).toMatchObject({ code: 1, out: "", err: expect.stringContaining("hv9") as string });
   });
 
+  test("statistics: a line for each counter, of one port or of a kind", async () => {
+    const [head, ...rows] = (await said("statistics", "--id", instance.port.id)).trimEnd().split("\n");
+    expect(head).toMatch(/^TYPE {2}ID +NAME +PROJECT +COUNTER +PACKETS +BYTES +COMPLETE +LOOKED AT$/);
+    expect(rows.map((row) => row.split(/ {2,}/).slice(0, 2))).toEqual([["port", instance.port.id], ["port", instance.port.id]]);
+    expect(await said("statistics", "--type", "floatingip")).toBe("no statistics\n");
+    expect(JSON.parse(await said("statistics", "--json", "--id", instance.port.id))).toMatchObject([{ type: "port", project: "p1", received: {}, sent: {} }]);
+    expect((await run(["statistics", "--type", "cloud"], { AXION_OPS_URL: url })).code).toBe(2);
+  });
+
   test("flows: a table, ovs-ofctl's text, JSON, and every way to choose", async () => {
     const all = (await said("flows")).trimEnd().split("\n");
     const switches = (await cloud.switches()).reduce((sum, s) => sum + s.desired, 0);
@@ -314,7 +323,7 @@ describe("the command line", () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, err: "" });
     const commands = [...help.out.matchAll(/^ {2}([a-z]+)\b/gm)].map((m) => m[1]!);
-    expect(commands).toEqual(["start", "status", "switches", "flows", "trace", "problems", "tunnels", "drops", "policy", "access", "history", "plan", "receipts", "pki", "store", "lab", "completion", "help"]);
+    expect(commands).toEqual(["start", "status", "switches", "flows", "trace", "problems", "tunnels", "drops", "statistics", "policy", "access", "history", "plan", "receipts", "pki", "store", "lab", "completion", "help"]);
     for (const name of commands.filter((c) => !["help", "start"].includes(c))) {
       const own = await run([name, "--help"]);
       expect(own, name).toMatchObject({ code: 0, err: "" });
@@ -368,7 +377,7 @@ describe("the command line", () => {
       await once(child, "close");
       return text.split("\n").filter((word) => word !== "");
     };
-    expect(await complete("s")).toEqual(["start", "status", "switches", "store"]);
+    expect(await complete("s")).toEqual(["start", "status", "switches", "statistics", "store"]);
     expect(await complete("flows", "--s")).toEqual(["--switch", "--state", "--stats"]);
     expect(await complete("--json", "--ops-url", "http", ":", "//x", ":", "1", "flows", "--state", "")).toEqual(["desired", "installed", "diff"]);
     expect(await complete("flows", "--switch", "status", "--form")).toEqual(["--format"]);

@@ -1,0 +1,131 @@
+// What ports, routers and floating IPs have counted, over moves, plugging anew and controllers that end; what switches say is the test's.
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { PortCount } from "#app";
+import { flowCountReply } from "../../test/support/flow-counts.ts";
+import { Harness } from "../../test/support/harness.ts";
+import { floatingPlaceTable } from "../nat/model.ts";
+import { resourceCountTable } from "./model.ts";
+import { gauges, opsLists } from "./shown.ts";
+
+let h: Harness;
+let ports: Map<string, PortCount[]>;
+/** Packets of each flow, by host and key. */
+let counted: Map<string, number>;
+let network: string;
+
+const p = { "x-project-id": "p", "x-roles": "member" };
+const at = (port: number, rx: number, tx: number, durationS = 100): PortCount => ({ port, rx_packets: rx, rx_bytes: rx * 100, tx_packets: tx, tx_bytes: tx * 100, durationS });
+
+function answers(): void {
+  h.portCounts = (chassis) => ports.get(chassis);
+  h.countsOf = (chassis, cookie) => Promise.resolve([...h.engine.flowsOf(chassis)].filter((f) => ((BigInt(f.cookieHi) << 32n) | BigInt(f.cookieLo)) === cookie).map(({ key }) => flowCountReply(key, counted.get(`${chassis} ${key}`) ?? 0)));
+}
+async function shown(collection: string, id: string, headers = p): Promise<unknown> {
+  const { body } = await h.call("GET", `/v2.0/${collection}/${id}?fields=axion:statistics`, undefined, headers);
+  const { received, sent, routed, complete } = Object.values<any>(body)[0]["axion:statistics"];
+  return [...[received, sent, routed].flatMap((c) => (c === undefined ? [] : [c.packets])), complete];
+}
+/** Packets for a flow that some rule of an app wants for an entity, in a table; of several the first. */
+function pass(host: string, app: string, rule: string, entity: string, table: string, packets: number): void {
+  const { id } = h.layout.table(table);
+  const flow = h.engine.wantedFlows(app, rule, entity).find((f) => f.table === id && f.priority > 60)!;
+  counted.set(`${host} ${flow.key}`, packets);
+}
+const later = (seconds = 2): Promise<void> => h.clock.run(seconds * 1000);
+
+beforeEach(async () => {
+  h = await Harness.make();
+  [ports, counted] = [new Map(), new Map()];
+  answers();
+  for (const [n, host] of ["hv1", "hv2"].entries()) await h.addChassis(host, { key: n + 1, gateway: host === "hv2" });
+  network = (await h.create("network", {}, p)).id;
+});
+afterEach(async () => {
+  expect(h.complaints).toEqual([]);
+  await h.close();
+});
+
+test("a port counts where it is, and its totals outlive a move, another plug, a silent switch and a controller; they go with it", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.settled();
+  expect(await shown("ports", port)).toEqual([0, 0, true]);
+  await h.plug("hv1", port, 10);
+  ports.set("hv1", [at(9, 1000, 1000), at(10, 7, 5)]).set("hv2", [at(20, 0, 0)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([5, 7, true]);
+  // Plugged again under the number it had, and more than before is counted already.
+  ports.set("hv1", [at(10, 8, 1, 3)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([6, 15, true]);
+  ports.delete("hv1");
+  await later();
+  expect(await shown("ports", port)).toEqual([6, 15, false]);
+  ports.set("hv1", [at(10, 10, 2, 20)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([7, 17, true]);
+  await h.unplug("hv1", port);
+  await h.plug("hv2", port, 20);
+  ports.set("hv2", [at(20, 3, 4)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([11, 20, true]);
+  await later(20);
+  h = await h.restart();
+  answers();
+  await later();
+  expect(await shown("ports", port)).toEqual([11, 20, true]);
+  ports.set("hv2", [at(20, 4, 4)]);
+  await later(12);
+  // Nobody asked: the others have their turns.
+  expect([...opsLists[0]!.rows(h.view, { id: port })]).toMatchObject([{ type: "port", id: port, project: "p", received: { packets: 11, bytes: 1100 }, sent: { packets: 21 }, complete: true }]);
+  await later(12);
+  expect(Array.from(gauges[0]!.read(h.view) as Iterable<object>)).toContainEqual({ labels: { project: "p", type: "port", counter: "sent" }, value: 1 });
+  expect([...h.view.all(resourceCountTable)]).toHaveLength(2);
+  expect((await h.call("DELETE", `/v2.0/ports/${port}`, undefined, p)).status).toBe(204);
+  await later();
+  expect([...h.view.all(resourceCountTable)]).toEqual([]);
+});
+
+test("others do not see what a port counts", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  expect((await h.call("GET", `/v2.0/ports/${port}?fields=axion:statistics`, undefined, { "x-project-id": "q", "x-roles": "member" })).status).toBe(404);
+  expect((await h.call("GET", `/v2.0/ports/${port}`, undefined, p)).body.port).not.toHaveProperty("axion:statistics");
+});
+
+test("a sub-port of a trunk is counted by its flows", async () => {
+  const parent = (await h.create("port", { network_id: network }, p)).id;
+  const sub = (await h.create("port", { network_id: network }, p)).id;
+  await h.call("POST", "/v2.0/trunks", { trunk: { port_id: parent, sub_ports: [{ port_id: sub, segmentation_type: "vlan", segmentation_id: 7 }] } }, p);
+  await h.plug("hv1", parent, 10);
+  await h.settled();
+  ports.set("hv1", [at(10, 90, 90)]);
+  pass("hv1", "l2", "local-port", sub, "classify", 4);
+  const push = h.engine.wantedFlows("l2", "local-port", sub).filter((f) => f.table === h.layout.table("push_tag").id);
+  // What it would be sent of itself is dropped.
+  for (const flow of push) counted.set(`hv1 ${flow.key}`, flow.priority === 100 ? 6 : 1000);
+  await later();
+  expect([await shown("ports", sub), await shown("ports", parent)]).toEqual([[6, 4, true], [90, 90, true]]);
+});
+
+test("a router counts what its routes take, wherever; a floating IP what comes for it and leaves in its name", async () => {
+  const outside = (await h.create("network", { "router:external": true })).id;
+  await h.create("subnet", { network_id: outside, ip_version: 4, cidr: "203.0.113.0/24" });
+  const subnet = (await h.create("subnet", { network_id: network, ip_version: 4, cidr: "10.0.0.0/24" }, p)).id;
+  const router = (await h.create("router", { external_gateway_info: { network_id: outside } }, p)).id;
+  await h.call("PUT", `/v2.0/routers/${router}/add_router_interface`, { subnet_id: subnet }, p);
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.plug("hv1", port, 10);
+  const floating = (await h.create("floatingip", { floating_network_id: outside, port_id: port }, p)).id;
+  await h.settled();
+  pass("hv1", "l3", "routing", `${router}|10.0.0.0/24`, "l3_route", 5);
+  pass("hv2", "l3", "routing", `${router}|0.0.0.0/0`, "l3_route", 3);
+  const [where] = h.view.get(floatingPlaceTable, floating)!.hosts as [string];
+  pass(where, "nat", "floating", floating, "nat_in", 2);
+  pass(where, "nat", "leaving", floating, "nat_leaving", 8);
+  await later();
+  expect([await shown("routers", router), await shown("floatingips", floating)]).toEqual([[8, true], [2, 8, true]]);
+  await h.call("PUT", `/v2.0/floatingips/${floating}`, { floatingip: { port_id: null } }, p);
+  await h.call("PUT", `/v2.0/routers/${router}/remove_router_interface`, { subnet_id: subnet }, p);
+  counted.clear();
+  await later();
+  expect([await shown("routers", router), await shown("floatingips", floating)]).toEqual([[8, true], [2, 8, true]]);
+});

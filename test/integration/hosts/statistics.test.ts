@@ -1,0 +1,114 @@
+// Statistics on real switches: what a port has sent and received is what tcpdump sees at its machine, what routers and floating IPs count is what was sent through
+// them; and it goes on over a move to another host, a machine plugged anew and a controller that was killed.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../../../lab/exec.ts";
+import { Lab } from "../../../lab/lab.ts";
+import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
+
+type Counts = Readonly<Record<"received" | "sent" | "routed", { readonly packets: number; readonly bytes: number }>> & { readonly complete: boolean };
+
+describe.skipIf(Lab.missing().length > 0)("statistics", () => {
+  let cloud: Cloud;
+  let [one, two]: Net[] = [];
+  let router: Resource;
+  let [a, b, machine]: Instance[] = [];
+  let floating: Resource;
+
+  beforeAll(async () => {
+    cloud = await Cloud.create({ name: "statistics", host: (n) => (n === 2 ? { gateway: true } : {}) });
+    const network = await cloud.create("network", { "router:external": true });
+    const outside = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 4, cidr: "203.0.113.0/24" }) };
+    [one, two] = [await cloud.network("10.0.0.0/24"), await cloud.network("10.0.1.0/24")];
+    router = await cloud.router([one, two]);
+    await cloud.update("router", router.id, { external_gateway_info: { network_id: network.id } });
+    // Without port security no policy has part in who gets what.
+    const open = { port: { port_security_enabled: false } };
+    [a, b, machine] = [await cloud.instance(cloud.hv(1), one, open), await cloud.instance(cloud.hv(2), two, open), await cloud.instance(cloud.hv(2), outside, open)];
+    floating = await cloud.create("floatingip", { floating_network_id: network.id, port_id: a.port.id });
+    await cloud.synced();
+    await until("an answer across the router", () => a!.vm.reaches(b!.ip), { timeoutMs: 20_000 });
+    await until("an answer of the floating IP", () => machine!.vm.reaches(floating.floating_ip_address as string), { timeoutMs: 20_000 });
+    await cloud.renewed();
+  }, 120_000);
+  afterAll(async () => cloud?.destroy());
+
+  async function statistics(type: string, { id }: Resource): Promise<Counts> {
+    const { status, body } = await cloud.call("GET", `/v2.0/${type}s/${id}?fields=axion:statistics`);
+    expect(status).toBe(200);
+    return (body[type] as unknown as { "axion:statistics": Counts })["axion:statistics"];
+  }
+  /** Until they do not change; switches count with a delay. */
+  async function still(type: string, of: Resource): Promise<Counts> {
+    let last = "";
+    await until("counters that stand still", async () => {
+      const { received, sent, routed, complete } = await statistics(type, of);
+      const now = JSON.stringify({ received, sent, routed, complete });
+      const same = last === now && complete;
+      last = now;
+      return same;
+    }, { timeoutMs: 20_000, intervalMs: 1500 });
+    return JSON.parse(last) as Counts;
+  }
+  const becomes = (type: string, of: Resource, what: "received" | "sent" | "routed", packets: number): Promise<unknown> => {
+    let last: unknown;
+    return until(`${what} ${packets}`, async () => (last = (await statistics(type, of))[what].packets) === packets, { timeoutMs: 10_000, intervalMs: 300 }).catch((error: unknown) => {
+      throw new Error(`${type} ${(error as Error).message}: ${JSON.stringify(last)}`);
+    });
+  };
+  async function ping(count: number): Promise<void> {
+    expect((await a!.vm.ping(b!.ip, { count })).received).toBe(count);
+  }
+
+  test("a port counts what tcpdump sees at its machine, bytes and all; the router each packet once, wherever it came from", async () => {
+    const { mac_address: mac } = b!.port;
+    const [port, routed] = [await still("port", b!.port), await still("router", router)];
+    const [received, sent] = await Promise.all([b!.vm.tcpdump(`not ether src ${mac}`), b!.vm.tcpdump(`ether src ${mac}`)]);
+    await ping(20);
+    await until("what tcpdump saw", async () => {
+      const now = await statistics("port", b!.port);
+      return received.lines.length >= 20 && now.received.packets - port.received.packets === received.lines.length && now.sent.packets - port.sent.packets === sent.lines.length;
+    }, { timeoutMs: 10_000, intervalMs: 300 });
+    const bytes = (lines: readonly string[]): number => lines.reduce((sum, line) => sum + Number(/length (\d+):/.exec(line)![1]), 0);
+    const now = await statistics("port", b!.port);
+    expect([now.received.bytes - port.received.bytes, now.sent.bytes - port.sent.bytes]).toEqual([bytes(received.lines), bytes(sent.lines)]);
+    await Promise.all([received.stop(), sent.stop()]);
+    // There and back.
+    await becomes("router", router, "routed", routed.routed.packets + 40);
+  }, 60_000);
+
+  test("a floating IP counts what comes for it, and what leaves in its name", async () => {
+    const before = await still("floatingip", floating);
+    expect((await machine!.vm.ping(floating.floating_ip_address as string, { count: 5 })).received).toBe(5);
+    await becomes("floatingip", floating, "received", before.received.packets + 5);
+    await becomes("floatingip", floating, "sent", before.sent.packets + 5);
+    expect((await a!.vm.ping(machine!.ip, { count: 4 })).received).toBe(4);
+    await becomes("floatingip", floating, "received", before.received.packets + 9);
+    await becomes("floatingip", floating, "sent", before.sent.packets + 9);
+  }, 60_000);
+
+  test("totals go on over a move to another host, a machine plugged anew, and a controller that was killed", async () => {
+    const before = await still("port", b!.port);
+    await b!.vm.nic.moveTo(cloud.hv(1));
+    await cloud.active(b!.port.id);
+    await until("an answer at the other host", () => a!.vm.reaches(b!.ip), { timeoutMs: 20_000 });
+    const moved = await still("port", b!.port);
+    expect(moved.received.packets).toBeGreaterThan(before.received.packets);
+    await ping(10);
+    const there = await still("port", b!.port);
+    expect(there.received.packets - moved.received.packets).toBeGreaterThanOrEqual(10);
+    await b!.vm.nic.unplug();
+    await until("the port to be DOWN", async () => (await cloud.show("port", b!.port.id)).status === "DOWN");
+    expect(await still("port", b!.port)).toEqual(there);
+    await b!.vm.nic.plug();
+    await cloud.active(b!.port.id);
+    const again = await still("port", b!.port);
+    expect(again.received.packets).toBeGreaterThanOrEqual(there.received.packets);
+    await cloud.controller.kill9();
+    await cloud.controller.restart();
+    await cloud.synced();
+    const started = await still("port", b!.port);
+    expect([started.received.packets - again.received.packets, started.sent.packets - again.sent.packets].every((more) => more >= 0 && more < 5)).toBe(true);
+    const { body } = await cloud.controller.ops<{ id: string; received: { packets: number } }[]>("GET", `/statistics?type=port&id=${b!.port.id}`);
+    expect(body.map(({ id, received }) => [id, received.packets])).toEqual([[b!.port.id, started.received.packets]]);
+  }, 120_000);
+});
