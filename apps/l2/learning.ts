@@ -168,14 +168,31 @@ export function placed(at: Attachment, macs: readonly string[], view: ReadView, 
   for (const eth_src of macs) out.flow(lanScope(at.network_id), "mac_source", { priority: 200, match: { "reg:net": at.net_key, "reg:from_tunnel": 1, eth_src }, actions: [toTable("l2_lookup")] });
 }
 
-/** What is learned of frames of a network that come from a chassis by a tunnel. */
-export function learnFromChassis(network: { readonly id: string; readonly key: number }, chassis: string, view: ReadView, out: L2): void {
+interface FromChassis {
+  readonly match: { readonly "reg:net": number; readonly "reg:from_tunnel": 1; readonly tun_ipv4_src?: string; readonly tun_ipv6_src?: string };
+  readonly actions: readonly [ReturnType<typeof heardAt>, ReturnType<typeof toTable<"l2_lookup">>];
+}
+/** Frames of a network that come from a chassis by a tunnel, where MACs are learned. */
+function fromChassis(network: { readonly id: string; readonly key: number }, chassis: string, view: ReadView): FromChassis | undefined {
   const row = view.get(chassisTable, chassis);
-  if (row === undefined || row.encap_ip === "" || view.get(learningTable, network.id)?.macs !== true) return;
+  if (row === undefined || row.encap_ip === "" || view.get(learningTable, network.id)?.macs !== true) return undefined;
   const from = isIpv6(row.encap_ip) ? { tun_ipv6_src: row.encap_ip } : { tun_ipv4_src: row.encap_ip };
-  out.flow(lanScope(network.id), "mac_source", {
-    priority: 100, match: { "reg:net": network.key, "reg:from_tunnel": 1, ...from }, actions: [heardAt({ port: 0, host: row.key }), toTable("l2_lookup")],
-  });
+  return { match: { "reg:net": network.key, "reg:from_tunnel": 1, ...from }, actions: [heardAt({ port: 0, host: row.key }), toTable("l2_lookup")] };
+}
+export function learnFromChassis(network: { readonly id: string; readonly key: number }, chassis: string, view: ReadView, out: L2): void {
+  const heard = fromChassis(network, chassis, view);
+  if (heard !== undefined) out.flow(lanScope(network.id), "mac_source", { priority: 100, ...heard });
+}
+/**
+ * MACs that the model names and several ports may have: learned apart from those that nobody named, by a rule of their own and so under a limit of their own. Somebody there who
+ * sends from more MACs than are learned of a chassis would else keep a virtual MAC where it was before it came there.
+ */
+export function learnSharedFromChassis(network: { readonly id: string; readonly key: number }, chassis: string, members: readonly Attachment[], view: ReadView, out: L2): void {
+  const heard = fromChassis(network, chassis, view);
+  if (heard === undefined) return;
+  const ports = members.flatMap((at) => view.get(portTable, at.port_id) ?? []);
+  const macs = new Set(ports.flatMap((port) => sharedMacs(view, port)));
+  for (const eth_src of macs) out.flow(lanScope(network.id), "mac_source", { priority: 150, ...heard, match: { ...heard.match, eth_src } });
 }
 
 /** Of ports at one chassis those that hear frames to MACs that nobody was heard to have: those that may have any, or one that others may have too. */

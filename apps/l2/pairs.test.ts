@@ -124,3 +124,18 @@ it("a port with a prefix that is renamed, and one more address that two may have
   }
   expect(costs[1]).toEqual(costs[0]);
 });
+
+it("a MAC that several ports may have is learned of a chassis by a flow of its own, one that nobody shares by none", async () => {
+  const net = await network();
+  const table = h.layout.table("mac_source").id;
+  const ofVirtual = (): string[] => [...h.engine.flowsOf("hv1")].filter((f) => f.table === table).map(textOf).filter((t) => t.includes("tun_src") && t.includes(VIRTUAL));
+  const pairs = { allowed_address_pairs: [{ ip_address: "10.0.0.100", mac_address: VIRTUAL }] };
+  await port(net, pairs);
+  expect(ofVirtual()).toEqual([]);
+  const second = await port(net, pairs);
+  expect(ofVirtual()).toHaveLength(1);
+  await h.call("DELETE", `/v2.0/ports/${second}`);
+  await h.settled();
+  expect(ofVirtual()).toEqual([]);
+  quiet("shared MACs");
+});

@@ -10,7 +10,7 @@ import {
   addressTable, attachmentId, attachmentTable, bindingFault, chosenSegments, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isCarried, isNetworkPort, isPhysical, isTransparent, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
-import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isOpen, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
+import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isOpen, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnSharedFromChassis, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
 import { advertisement, fromLink, icmpv6, ND, solicitation } from "./model/messages.ts";
 import { l2 } from "./tables.ts";
 import { admitTags, passTags } from "./tags.ts";
@@ -400,6 +400,17 @@ const floodLocal = l2.rule({
   },
 });
 
+const sharedMacsRule = l2.rule({
+  name: "shared-macs",
+  about: "a MAC that several ports may have is where it was heard last, on whatever host",
+  on: eachPair(attachmentTable, "network_chassis"),
+  emit({ a: networkId, b: chassis }, view, out) {
+    if (view.count(portTable, "network_pairs", networkId) === 0) return;
+    const members = view.byPair(attachmentTable, "network_chassis", networkId, chassis);
+    if (members[0] !== undefined) learnSharedFromChassis({ id: networkId, key: members[0].net_key }, chassis, members, view, out);
+  },
+});
+
 /** One copy to each of these ports, in flows that are short enough for a message. */
 function flood(out: Emit<typeof l2>, chassis: string, netKey: number, table: "flood_local" | "flood_unknown", members: readonly Attachment[]): void {
   for (let chunk = 0; chunk * FLOOD_CHUNK < members.length; chunk++) {
@@ -417,4 +428,4 @@ function flood(out: Emit<typeof l2>, chassis: string, netKey: number, table: "fl
   }
 }
 
-export const rules = [localPort, stoppedAtPort, ipv6AtPort, reachPort, knownNeighbour, contestedAddresses, networkRule, floodLocal];
+export const rules = [localPort, stoppedAtPort, ipv6AtPort, reachPort, knownNeighbour, contestedAddresses, networkRule, floodLocal, sharedMacsRule];

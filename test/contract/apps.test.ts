@@ -239,9 +239,11 @@ test("every rule has flows for some entity", async () => {
   const harness = await make();
   for (const host of HOSTS) await harness.addChassis(host);
   const { ports } = await addTenant(harness, 0);
-  // One of two on a network has the other's address as a pair.
+  // One of two on a network has the other's address as a pair, both a virtual MAC.
   const other = (await harness.call("GET", `/v2.0/ports/${ports[2]}`)).body.port.fixed_ips[0].ip_address as string;
-  expect((await harness.call("PUT", `/v2.0/ports/${ports[0]}`, { port: { allowed_address_pairs: [{ ip_address: "10.0.0.200" }, { ip_address: other }] } })).status).toBe(200);
+  const shared = { ip_address: "10.0.0.210", mac_address: "00:00:5e:00:01:01" };
+  expect((await harness.call("PUT", `/v2.0/ports/${ports[0]}`, { port: { allowed_address_pairs: [{ ip_address: "10.0.0.200" }, { ip_address: other }, shared] } })).status).toBe(200);
+  expect((await harness.call("PUT", `/v2.0/ports/${ports[2]}`, { port: { allowed_address_pairs: [shared] } })).status).toBe(200);
   // And has just moved to another host.
   const moved = (await harness.call("PUT", `/v2.0/ports/${ports[0]}`, { port: { device_owner: "compute:nova" } })).body.port as Record<string, unknown>;
   const to = HOSTS.find((host) => host !== moved["binding:host_id"])!;
