@@ -1,5 +1,5 @@
 // overlay's facts: what encapsulation costs, how large tenant networks may be, and how two chassis and a network are encapsulated.
-import { ApiError, baseScope, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, defineTable, giveBack, holderOf, load, numberOf, PoolExhaustedError, take, toEntrance, toStage, type Chassis, type EncapType, type Entrance, type FlowAction, type NumberRange, type Outputs, type ReadView, type Row, type Scope, type SharedRegister, type Tx } from "#app";
+import { ApiError, baseScope, callTable, chassisTable, conflict, core, definePool, defineScope, defineSettings, defineTable, giveBack, holderOf, load, numberOf, PoolExhaustedError, setField, take, toEntrance, toStage, type Chassis, type EncapType, type Entrance, type FlowAction, type NumberRange, type Outputs, type ReadView, type Row, type Scope, type SharedRegister, type Tx } from "#app";
 import { chosenSegments, chosenSegmentTable, isTransparent, type Network } from "../l2/model.ts";
 import { overlay } from "./tables.ts";
 
@@ -118,13 +118,14 @@ export const KNOWN_SENDER = 1;
 
 /**
  * Frames that come by tunnels with a VNI that is no network's, from whoever may send here: those to or from the MACs are done with as is said of each,
- * others are dropped.
+ * others are dropped. "any": all of them are.
  */
-export function receiveVni(out: Outputs, scope: Scope, vni: number, of: { readonly eth_dst: string } | { readonly eth_src: string }, actions: readonly FlowAction<never, SharedRegister>[]): void {
+export function receiveVni(out: Outputs, scope: Scope, vni: number, of: { readonly eth_dst: string } | { readonly eth_src: string } | "any", actions: readonly FlowAction<never, SharedRegister>[]): void {
   const first = out.into(core);
+  const known = { conj_id: KNOWN_SENDER, tunnel_id: vni } as const;
   first.flow(scope, "classify", { priority: 50, match: { tunnel_id: vni }, actions: [{ type: "conjunction", id: KNOWN_SENDER, clause: 1, n_clauses: 2 }] });
-  first.flow(scope, "classify", { priority: 51, match: { conj_id: KNOWN_SENDER, tunnel_id: vni }, actions: [] });
-  first.flow(scope, "classify", { priority: 52, match: { conj_id: KNOWN_SENDER, tunnel_id: vni, ...of }, actions });
+  first.flow(scope, "classify", { priority: 51, match: known, actions: of === "any" ? actions : [] });
+  if (of !== "any") first.flow(scope, "classify", { priority: 52, match: { ...known, ...of }, actions });
 }
 /** The VNI of frames that are of no network: the pool begins above it. */
 const NO_NETWORK = 0;
@@ -144,6 +145,16 @@ export function framesOfNone(out: Outputs, eth_dst: string, heard: Entrance): vo
   }
   overlay.through(out).flow(baseScope, "tunnel_out", { priority: 210, match: { ...none, "reg:router": STAYS }, actions: [toEntrance(heard)] });
 }
+/** The same for frames with a VNI that an app claims: on the switches of `scope` what is sent as `withVni` says leaves for that host, whatever it is. Who gets them says so by `receiveVni`. */
+export function sendVni(out: Outputs, scope: Scope, vni: number): void {
+  overlay.through(out).flow(scope, "tunnel_out", {
+    priority: 170, match: { "reg:net": 0, "reg:vni_loaded": 0, "reg:router": BY_VNI + vni }, actions: [load("router", 0), load("net", vni), load("vni_loaded", 1), { type: "table", table: "tunnel_out" }],
+  });
+}
+/** Of a copy: nothing may follow. It may have come in by the tunnel that it leaves by. */
+export const withVni = (vni: number, hostKey: number) => [setField("in_port", 0), load("net", 0), load("router", BY_VNI + vni), load("out_port_key", 0), load("out_host", hostKey), toStage("locate")] as const;
+/** Instead of the key of a router, in what is of no network: the VNI is the rest. Above what `loadedFor` says, and STAYS. */
+const BY_VNI = 256;
 /** `type`: by this encapsulation, as networks go that have to have it; undefined: by the one that both hosts share. */
 export const toTunnel = ({ key }: Pick<Chassis, "key">, type: EncapType | undefined) => ({ out_host: key, router: type === undefined ? 0 : loadedFor(type) }) as const;
 export const notOut = { router: STAYS } as const;

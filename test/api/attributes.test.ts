@@ -31,7 +31,9 @@ const DIFFERENT: Readonly<Record<string, string>> = {
   ...Object.fromEntries(Object.entries({ id: "vfs", project_id: "cvfs", tenant_id: "cvfs", object_type: "cvfr", target_tenant: "cuvf" }).map(([name, flags]) => [`rbac_policies.${name}`, flags])),
   // Rules of metering labels are not changed; by which prefixes they match is one attribute or the other two.
   ...Object.fromEntries(["project_id", "tenant_id", "remote_ip_prefix", "source_ip_prefix", "destination_ip_prefix"].map((name) => [`metering_label_rules.${name}`, "cvfs"])),
-  // Found by what they show.
+  // Found by what they show, as a client that was told a name does it.
+  ...Object.fromEntries(["tap_services", "tap_flows", "tap_mirrors"].flatMap((of) => Object.entries({ id: "vfs", name: "cuvfs", description: "cuvf", project_id: "cvfs", tenant_id: "cvfs", port_id: "cvfr", tap_service_id: "cvfr", source_port: "cvfr", direction: "cvfr" }).map(([name, flags]) => [`${of}.${name}`, flags]))),
+  // Likewise.
   ...Object.fromEntries(Object.entries({ id: "vfs", project_id: "cvfs", description: "cuvf", router_id: "cvfsr", port_id: "cvfsr", ip_address: "cvfs" }).map(([name, flags]) => [`ndp_proxies.${name}`, flags])),
 };
 

@@ -83,7 +83,7 @@ export class Reacher {
     const packet = Packet.of({ ...begun.fields, in_port: begun.ofport });
     packet.length = question.size ?? LENGTH;
     const takers = (frame: Packet): readonly string[] => [...takersOf(this.parts, frame), ...hosts];
-    return walk({ view: this.parts.view, open: (chassis) => this.open(chassis), deadline: this.deadline, desired: true, connections, tunnel: () => undefined, takers, behind: (host, ofport, vlan) => behindOf(this.parts, host, ofport, vlan) }, { chassis: begun.chassis, packet });
+    return walk({ view: this.parts.view, open: (chassis) => this.open(chassis), deadline: this.deadline, desired: true, connections, tunnel: () => undefined, takers, copies: (table) => this.parts.layout.tableById(table)?.copies === true, behind: (host, ofport, vlan) => behindOf(this.parts, host, ofport, vlan) }, { chassis: begun.chassis, packet });
   }
 
   private *open(chassis: string): Asking<SwitchView> {

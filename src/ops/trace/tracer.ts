@@ -228,7 +228,7 @@ export class Tracer {
     const takers = (frame: Packet): readonly string[] => [...takersOf(this.parts, frame), ...(typeof goal === "object" && start?.onward === undefined ? [goal.chassis] : [])];
     // What is known of tunnels is of today.
     const tunnel = (from: string, to: string, type: string): TunnelKnown | undefined => (request.at === undefined ? tunnelKnown(this.parts, from, to, type) : undefined);
-    const walkParts = { view: this.parts.view, open, deadline, desired: request.state === "desired", connections, tunnel, takers, behind: (host: string, ofport: number, vlan: number) => behindOf(this.parts, host, ofport, vlan) };
+    const walkParts = { view: this.parts.view, open, deadline, desired: request.state === "desired", connections, tunnel, takers, copies: (table: number) => this.parts.layout.tableById(table)?.copies === true, behind: (host: string, ofport: number, vlan: number) => behindOf(this.parts, host, ofport, vlan) };
     const follow = (of: WalkParts): Asking<Walk> => this.followed(of, { chassis, packet }, parts);
     const walked = yield* follow(walkParts);
     const arrived = reached(walked, goal);

@@ -74,6 +74,8 @@ export interface WalkParts {
   readonly tunnel: (from: string, to: string, type: string) => TunnelKnown | undefined;
   /** Hosts that take up a frame which leaves for a physical network: it goes on at the first that is there. */
   readonly takers: (packet: Packet) => readonly string[];
+  /** Whether what leaves from a table is a copy for somebody else: see TableDecl.copies. */
+  readonly copies: (table: number) => boolean;
   /** The port that a tag is of behind an OpenFlow port. */
   readonly behind: (chassis: string, ofport: number, vlan: number) => string | undefined;
 }
@@ -113,6 +115,7 @@ export function* walk(parts: WalkParts, first: Arrival): Asking<Walk> {
     for (const output of result.outputs) {
       const left = yield* leave(parts, view, output, hopOf(output));
       if ("chassis" in left) queue.push(left);
+      else if (parts.copies(output.table)) notes.add(`a copy leaves ${chassis}${"to" in left ? ` by ${left.port}` : ""}, which is no matter of whom the packet is for`);
       else if ("did" in left) ended.push(left);
       else delivered.push(left);
     }

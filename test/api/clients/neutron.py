@@ -159,6 +159,13 @@ label = make("metering_label", under="metering", name="bill", description="d")
 meter = make("metering_label_rule", under="metering", metering_label_id=label.id, direction="egress", remote_ip_prefix="10.0.0.0/24")
 for part in (meter, label):
     part.delete()
+tap = make("tap_service", under="taas", name="t", port_id=port.id)
+tap.update(name="u", description="d")
+ear = make("port", network_id=network.id)
+copies = make("tap_flow", under="taas", tap_service_id=tap.id, source_port=ear.id, direction="BOTH", vlan_filter="10,20-30")
+copies.update(name="f")
+for part in (copies, tap, ear):
+    part.delete()
 helper = make("conntrack_helper", parent=router.id, under="routers", protocol="tcp", port=21, helper="ftp")
 helper.update(protocol="udp", port=69, helper="tftp")
 proxy = make("ndp_proxy", "ndp_proxies", router_id=router.id, port_id=port.id)

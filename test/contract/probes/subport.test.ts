@@ -21,7 +21,7 @@ test("incremental equals from scratch, whatever sub-ports and their parents come
   });
 });
 
-test.each([["behind a policy", "", "sg_in"], ["where no app has one", "address-groups,group-statefulness,security-groups", "push_tag"]])("its packets have a tag, %s", async (_, without, next) => {
+test.each([["behind a policy", "", "sg_in"], ["where no app has one", "address-groups,group-statefulness,security-groups", "egress"]])("its packets have a tag, %s", async (_, without, next) => {
   const h = await probes.harness({ without });
   try {
     await h.addChassis("hv1");
@@ -32,10 +32,13 @@ test.each([["behind a policy", "", "sg_in"], ["where no app has one", "address-g
     await h.create("sub_port", { port_id: port.id, parent_id: parent, vlan: VLAN });
     await h.settled();
     const key = `${h.layout.register("out_port_key").field}=0x${h.view.get(portTable, port.id)!.key.toString(16)}`;
-    const to = (table: string): string => `(table=${h.layout.table(table).id},|goto_table:${h.layout.table(table).id}$|resubmit\\(,${h.layout.table(table).id}\\))`;
+    const to = (where: string): string => {
+      const { id } = where === "egress" ? h.layout.entry(where)! : h.layout.table(where);
+      return `(table=${id},|goto_table:${id}$|resubmit\\(,${id}\\))`;
+    };
     const ways = flowTexts(h, "hv1", "locate").filter((f) => f.includes(`${key},`) || f.includes(`${key} `));
     expect(ways).toHaveLength(2);
-    for (const way of ways) expect(way).toMatch(new RegExp(to(way.includes(",arp") ? "push_tag" : next)));
+    for (const way of ways) expect(way).toMatch(new RegExp(to(way.includes(",arp") ? "egress" : next)));
     expect(flowTexts(h, "hv1", "push_tag").filter((f) => f.includes(key)).map((f) => f.replace(/.*actions=/, "")).sort()).toEqual([expect.stringMatching(/^clone\(push_vlan:0x8100,set_field:4196->vlan_vid,load:0->NXM_OF_IN_PORT\[\],(output:|resubmit\()/), "drop"]);
   } finally {
     await h.close();

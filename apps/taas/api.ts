@@ -1,0 +1,127 @@
+// The resources tap_services and tap_flows. Both ends are of the project that copies: nobody hears another's packets.
+import { conflict, defineResource, extendResource, forbidden, invalidInput, memberOf, notFound, orNull, reference, type Alias, type ApiContext, type LiveView, type Row, type Tx } from "#app";
+import { portResource, portTable, type Port } from "../l2/model.ts";
+import { COPIES_MAX, DIRECTIONS, tapActiveTable, tapFlowResource, tapFlowTable, tapServiceResource, tapServiceTable, type Direction, type TapFlow, type TapService } from "./model.ts";
+import { parseVlans } from "./vlans.ts";
+
+const MEMBER = memberOf();
+const READER = "rule:admin_only or (role:reader and project_id:%(project_id)s)";
+const policy = { create: MEMBER, get: READER, update: MEMBER, delete: MEMBER } as const;
+
+const status = { type: "string", about: "ACTIVE: the switches concerned have it; DOWN: a port of it is at no host, or they have not yet." } as const;
+const statusOf = (view: LiveView, { id }: Row): { readonly status: string } => ({ status: view.get(tapActiveTable, id) === undefined ? "DOWN" : "ACTIVE" });
+/** A port that the caller sees. @throws ApiError 403 PortDoesNotBelongToProject */
+export function ownPort(id: string, { project_id }: { readonly project_id: string }, ctx: ApiContext): Port {
+  const port = ctx.visible(portResource, id);
+  if (port.project_id !== project_id) throw forbidden("PortDoesNotBelongToProject", `The specified port ${id} does not belong to the project.`);
+  return port;
+}
+
+function removeFlow(tx: Tx, { id }: TapFlow): void {
+  tx.delete(tapActiveTable, id);
+  tx.delete(tapFlowTable, id);
+}
+function removeService(tx: Tx, { id }: TapService): void {
+  for (const flow of tx.by(tapFlowTable, "service", id)) removeFlow(tx, flow);
+  tx.delete(tapActiveTable, id);
+  tx.delete(tapServiceTable, id);
+}
+
+const tapService = defineResource(tapServiceResource, {
+  collection: "tap_services",
+  path: "taas/tap_services",
+  about: "A port that copies of packets are sent to.",
+  alias: "taas",
+  table: tapServiceTable,
+  standard: ["id", "name", "project", "description"],
+  notFound: { type: "TapServiceNotFound", message: (id) => `Tap Service  ${id} does not exist` },
+  attributes: {
+    port_id: { type: "uuid", about: "Where copies go. The port needs no address, and its security groups are not asked.", post: true, required: true, filter: true, index: "port" },
+    status,
+  },
+  policy,
+  quota: { default: 10 },
+  bulk: true,
+  create(tx, { id, project_id, name, description }, input, ctx) {
+    const row: TapService = { id, project_id, name, description, port_id: ownPort(input.port_id as string, { project_id }, ctx).id };
+    tx.put(tapServiceTable, row);
+    return row;
+  },
+  update(tx, row) {
+    tx.put(tapServiceTable, row);
+    return row;
+  },
+  remove: removeService,
+  present: statusOf,
+});
+
+/** @throws ApiError 400 naming the attribute */
+function checkVlans(text: string): void {
+  try {
+    parseVlans(text);
+  } catch (error) {
+    if (error instanceof RangeError) throw invalidInput(`'vlan_filter' '${text.slice(0, 64)}': ${error.message}`);
+    throw error;
+  }
+}
+
+const tapFlow = defineResource(tapFlowResource, {
+  collection: "tap_flows",
+  path: "taas/tap_flows",
+  about: "A port whose packets are copied to a tap service.",
+  alias: "taas",
+  table: tapFlowTable,
+  standard: ["id", "name", "project", "description"],
+  notFound: { type: "TapFlowNotFound", message: (id) => `Tap Flow  ${id} does not exist` },
+  attributes: {
+    tap_service_id: { type: "uuid", about: "Where copies go.", post: true, required: true, filter: true, index: "service" },
+    source_port: { type: "uuid", about: "The port that is copied.", post: true, required: true, filter: true, index: "source" },
+    direction: { type: "string", about: "IN: what gets to the machine; OUT: what it sends.", post: true, required: true, check: { enum: DIRECTIONS }, filter: true },
+    vlan_filter: {
+      type: "string", about: "VLAN ids and ranges, as 10,20-30: of frames with such a tag of the guest alone; null: of all.", post: true, default: null, alias: "taas-vlan-filter",
+      check: orNull({ type: "string", pattern: "([0-9]{1,4}(-[0-9]{1,4})?)(,([0-9]{1,4}(-[0-9]{1,4})?))*", is: "a list of VLAN ids and ranges" }),
+    },
+    status,
+  },
+  policy,
+  quota: { default: 50 },
+  bulk: true,
+  create(tx, { id, project_id, name, description }, input, ctx) {
+    const service = ctx.seen(tapServiceResource, input.tap_service_id as string);
+    if (service === undefined) throw notFound("TapServiceNotFound", `Tap Service  ${input.tap_service_id as string} does not exist`);
+    if (service.project_id !== project_id) throw forbidden("TapServiceNotBelongToProject", "The specified tap service does not belong to the project");
+    const source = ownPort(input.source_port as string, { project_id }, ctx);
+    if (source.id === service.port_id) throw invalidInput(`'source_port' ${source.id} is the port of the tap service itself`);
+    if (tx.count(tapFlowTable, "source", source.id) >= COPIES_MAX) throw conflict("TooManyTapFlows", `Port ${source.id} is the source of ${COPIES_MAX} tap flows, which is the most.`);
+    const filter = input.vlan_filter as string | null;
+    if (filter !== null) checkVlans(filter);
+    const row: TapFlow = { id, project_id, name, description, tap_service_id: service.id, source_port: source.id, direction: input.direction as Direction, vlan_filter: filter };
+    tx.put(tapFlowTable, row);
+    return row;
+  },
+  update(tx, row) {
+    tx.put(tapFlowTable, row);
+    return row;
+  },
+  remove: removeFlow,
+  present: statusOf,
+});
+
+const ofPort = extendResource(portResource, {
+  remove(tx, port) {
+    for (const service of tx.by(tapServiceTable, "port", port.id)) removeService(tx, service);
+    for (const flow of tx.by(tapFlowTable, "source", port.id)) removeFlow(tx, flow);
+  },
+});
+
+export const resources = [tapService, tapFlow];
+export const extend = [ofPort];
+export const references = [
+  reference(tapServiceTable, { to: portTable, ids: (s) => s.port_id, gone: removeService }),
+  reference(tapFlowTable, { to: portTable, ids: (f) => f.source_port, gone: removeFlow }),
+  reference(tapFlowTable, { to: tapServiceTable, ids: (f) => f.tap_service_id, gone: removeFlow }),
+];
+export const aliases: readonly Alias[] = [
+  { alias: "taas", name: "Neutron Tap as a Service", description: "Copies of the packets of ports are sent to other ports.", updated: "2015-01-14T10:00:00-00:00" },
+  { alias: "taas-vlan-filter", name: "VLAN filtering for Neutron Tap as a Service", description: "Tap flows of frames with certain tags.", updated: "2018-01-14T10:00:00-00:00" },
+];
