@@ -8,7 +8,7 @@ lab="ovs-vswitchd=openvswitch-switch ip=iproute2 ping=iputils-ping ethtool=ethto
   tcpdump=tcpdump arping=iputils-arping sysctl=procps"
 test="dig=bind9-dnsutils dnsmasq=dnsmasq-base openstack=python3-openstackclient keystone-manage=keystone uwsgi_python3=uwsgi-plugin-python3 curl=curl nft=nftables python3=python3
   neutron=python3-neutronclient bird=bird2 promtool=prometheus faketime=faketime keepalived=keepalived /lib/systemd/systemd=systemd
-  dhcpcd=dhcpcd-base"
+  dhcpcd=dhcpcd-base cloud-init=cloud-init"
 etcd="etcd=etcd-server"
 browser="chromium=chromium"
 nightly="go=golang-go /usr/share/gocode/src/github.com/gophercloud/gophercloud=golang-github-gophercloud-gophercloud-dev"
@@ -50,6 +50,11 @@ system_packages() {
 may_root() { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
+# It would take this machine for one of a cloud at its next start.
+keep_off_cloud_init() {
+  root mkdir -p /etc/cloud && root touch /etc/cloud/cloud-init.disabled
+}
+
 # The lab starts its own switches: a service that installing would start is not wanted, and one that was there before
 # is not touched.
 apt() {
@@ -61,6 +66,7 @@ apt() {
     root chmod 755 $policy
     trap 'root rm -f /usr/sbin/policy-rc.d' EXIT
   fi
+  case " $1 " in *" cloud-init "*) keep_off_cloud_init ;; esac
   # shellcheck disable=SC2086
   install_now $1 >"$log" 2>&1 || { root apt-get update -q >>"$log" 2>&1 && install_now $1 >>"$log" 2>&1; } || status=$?
   if [ $ours = yes ]; then
