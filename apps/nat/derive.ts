@@ -1,7 +1,7 @@
 // Which routers translate, where each floating IP does, and what that takes on a host: a zone, the network outside.
 import { chassisTable, claim, claimTable, contains, derivation, each, parseCidr, parseIp, zonePool, type Claim, type ReadView } from "#app";
 import { gatewayAddressTable, gatewayNeighbourTable, gatewayPlanTable, isOnNetwork, knownAt, routerGatewaysOf, routerGatewayTable, travelsInTunnels, type GatewayAddress } from "../gateway/model.ts";
-import { activeAttachment, addressTable, attachmentTable, knownAtTable, networkHostTable, networkTable, portDetailTable, portTable, segmentTable, type NetworkHost, type PortDetail } from "../l2/model.ts";
+import { activeAttachment, addressTable, attachmentTable, knownAtTable, networkHostTable, networkTable, placesOf, portDetailTable, portTable, segmentTable, type NetworkHost, type PortDetail } from "../l2/model.ts";
 import { liveRouterTable, routeTable, translationTable, zoneHolder, type Translation } from "../l3/model.ts";
 import { floatingIpTable, floatingPlaceTable, gatewayOn, hidesSources, natSettings, translatedLimitTable, type FloatingIp, type FloatingPlace, type TranslatedLimit } from "./model.ts";
 
@@ -28,7 +28,8 @@ function placeOf({ id, floating_network_id: network_id, floating_ip_address: ip,
   // What other routers pass on goes by the gateway's host, wherever the port is: there alone it comes to this router again. Forwarded ports may lead to many hosts; an address that several ports may have is at none of them: the host of the gateway finds who has it.
   const at = port_id === null || by_routes === true ? undefined : activeAttachment(view, port_id)?.chassis;
   const distributed = at !== undefined && leadsTo(view, network_id, at);
-  return { id, router_id, network_id, gateway_id, ip, mac, inside, distributed, hosts: distributed ? [at] : (view.get(gatewayPlanTable, gateway_id)?.hosts ?? []) };
+  const next = port_id === null || by_routes === true ? [] : placesOf(view, port_id).filter(({ role, chassis }) => role === "standby" && leadsTo(view, network_id, chassis)).map(({ chassis }) => chassis);
+  return { id, router_id, network_id, gateway_id, ip, mac, inside, distributed, hosts: distributed ? [at] : (view.get(gatewayPlanTable, gateway_id)?.hosts ?? []), next };
 }
 
 export const derive = [
@@ -75,14 +76,14 @@ export const derive = [
     on: each(floatingPlaceTable),
     into: claimTable,
     reads: [],
-    derive: ({ id, router_id, hosts }): Claim[] => hosts.map((host) => claim(`nat/floating/${id}`, zonePool, host, zoneHolder(router_id))),
+    derive: ({ id, router_id, hosts, next }): Claim[] => [...new Set([...hosts, ...next])].map((host) => claim(`nat/floating/${id}`, zonePool, host, zoneHolder(router_id))),
   }),
   derivation({
     name: "floating-network",
     on: each(floatingPlaceTable),
     into: networkHostTable,
     reads: [],
-    derive: ({ id, network_id, distributed, hosts }): NetworkHost[] => (distributed ? hosts.map((chassis) => ({ id: `nat/${id}/${chassis}`, network_id, chassis })) : []),
+    derive: ({ id, network_id, distributed, hosts, next }): NetworkHost[] => [...new Set([...(distributed ? hosts : []), ...next])].map((chassis) => ({ id: `nat/${id}/${chassis}`, network_id, chassis })),
   }),
   derivation({
     name: "floating-known",

@@ -75,6 +75,8 @@ export interface FloatingPlace extends Row {
   readonly distributed: boolean;
   /** Chassis. */
   readonly hosts: readonly string[];
+  /** Where the port is about to be, of those that lead outside: they have the router's zone and the network outside already, so that all changes at once when it is there. */
+  readonly next: readonly string[];
 }
 export const floatingPlaceTable = defineTable<FloatingPlace>()("floating_place", { derived: true, indexes: { address: (p) => `${p.router_id}|${p.ip}`, inside: (p) => (p.inside === null ? undefined : `${p.router_id}|${p.inside}`), /** Of a gateway those whose ports are forwarded. */ forwarding: (p) => (p.inside === null ? p.gateway_id : undefined) } });
 

@@ -72,6 +72,40 @@ test("a floating IP is where its port is, with that host's zone, and follows it;
   for (const host of ["gw1", "gw2"]) expect(flows(host, "nat_known").filter((f) => f.includes("nat(dst="))).toHaveLength(1);
 });
 
+test("where its port is about to be everything is ready: the change that moves it is one, with no number to wait for", async () => {
+  expect((await h.call("PUT", `/v2.0/ports/${port}`, { port: { device_owner: "compute:nova", "binding:host_id": "hv1" } })).status).toBe(200);
+  const { id } = await h.create("floatingip", { floating_network_id: outside, port_id: port });
+  expect((await h.call("POST", `/v2.0/ports/${port}/bindings`, { binding: { host: "hv2" } })).status).toBe(201);
+  await h.plug("hv2", port, 11);
+  await h.settled();
+  expect(h.view.get(floatingPlaceTable, id)).toMatchObject({ hosts: ["hv1"], next: ["hv2"] });
+  expect(zones()).toEqual(["gw1", "gw2", "hv1", "hv2"]);
+  // Nobody is answered there, and nothing leaves there.
+  for (const table of ["nat_in", "gateway_out", "arp_nd"]) expect(flows("hv2", table).filter((f) => /203\.0\.113\.|nat_out/.test(f)), table).toEqual([]);
+  const { generation } = h.model;
+  expect((await h.call("PUT", `/v2.0/ports/${port}/bindings/hv2/activate`)).status).toBe(200);
+  await h.settled();
+  expect(h.view.get(floatingPlaceTable, id)).toMatchObject({ hosts: ["hv2"], next: ["hv1"] });
+  expect([h.model.generation, zones()]).toEqual([generation + 1, ["gw1", "gw2", "hv1", "hv2"]]);
+  expect(flows("hv2", "nat_leaving").filter((f) => f.includes("nat(src="))).toHaveLength(1);
+  await h.unplug("hv1", port);
+  await h.call("DELETE", `/v2.0/ports/${port}/bindings/hv1`);
+  await h.settled();
+  expect(zones()).toEqual(["gw1", "gw2", "hv2"]);
+});
+
+test("until its host has a zone, what has a floating IP leaves by nobody: not with the gateway's address", async () => {
+  const leaving = (): string[] => flows("hv1", "gateway_out").filter((f) => f.includes("nw_src=10.0.0."));
+  const seen = new Set<string>();
+  await h.create("floatingip", { floating_network_id: outside, port_id: port });
+  while (h.engine.generation < h.model.generation || h.claims.busy) {
+    for (const flow of leaving()) seen.add(flow.replace(/.*actions=/, ""));
+    await new Promise((done) => setImmediate(done));
+  }
+  expect([...seen][0]).toBe("drop");
+  expect(leaving().map((f) => f.replace(/.*actions=/, ""))).toEqual([`goto_table:${h.layout.table("nat_out").id}`]);
+});
+
 test("behind each way through conntrack there is a look for the router's zone; what opens a connection passes a meter first", async () => {
   await h.create("floatingip", { floating_network_id: outside, port_id: port });
   const { id } = await h.create("floatingip", { floating_network_id: outside });

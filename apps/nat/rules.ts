@@ -148,9 +148,13 @@ const floating = nat.rule({
     const enters = inDomains(router, network.id, view);
     for (const host of place.hosts) {
       const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
-      if (zone === undefined) continue;
       const scope = chassisScope(host);
       const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
+      if (zone === undefined) {
+        // Not yet: by the gateway meanwhile it would leave with another address, and who has a connection with this one would end it.
+        if (place.distributed && inside !== null) leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, []);
+        continue;
+      }
       if (hides) out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
       enterRouter(out, host, network, mac, router, "translate", links, "ipv4", enters);
       tellTooBig(out, host);

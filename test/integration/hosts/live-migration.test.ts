@@ -22,7 +22,7 @@ let net: Net;
 let near: Instance;
 let far: Instance;
 beforeAll(async () => {
-  cloud = await Cloud.create({ name: "live-migration.test", hypervisors: 3 });
+  cloud = await Cloud.create({ name: "live-migration.test", hypervisors: 3, host: (n) => ({ gateway: n === 3 }) });
   net = await cloud.network("10.0.0.0/24");
   // One beside the server where it is first, one at a third host.
   near = await cloud.instance(cloud.hv(1), net);
@@ -186,6 +186,52 @@ describe("TCP", () => {
     }
     console.log(`live migration: a server that only listens hears nothing for ${silences.sort((a, b) => a - b).join(" ")} ms`);
     await Promise.all([listening.stop("SIGKILL"), talking.stop("SIGKILL")]);
+  });
+});
+
+describe("by a floating IP that is answered where the port is", () => {
+  test.each([["from outside", "outside"], ["that the server opened", "vm"]] as const)(`a connection %s goes on, there and back ${ROUNDS} times`, { timeout: ROUNDS * 12_000 + 60_000 }, async (_, opener) => {
+    const outside = await cloud.network("203.0.113.0/24");
+    await cloud.update("network", outside.network.id, { "router:external": true });
+    const inside = await cloud.network("10.9.0.0/24");
+    const router = await cloud.router([inside]);
+    await cloud.update("router", router.id, { external_gateway_info: { network_id: outside.network.id } });
+    const x = await cloud.instance(cloud.hv(3), outside, { port: { fixed_ips: [{ ip_address: "203.0.113.1" }], port_security_enabled: false } });
+    const group = await cloud.create("security_group", { name: "floating" });
+    await cloud.create("security_group_rule", { security_group_id: group.id, direction: "ingress", ethertype: "IPv4", protocol: "tcp", port_range_min: 7000, port_range_max: 7000 });
+    const { vm, port, ip } = await cloud.instance(cloud.hv(1), inside, { port: compute(cloud.hv(1), [group.id]) });
+    const { floating_ip_address: floating, id } = await cloud.create("floatingip", { floating_network_id: outside.network.id, port_id: port.id });
+    const second = await vm.addNic({ hypervisor: cloud.hv(2), portId: port.id, mac: port.mac_address as string, mtu: inside.network.mtu as number });
+    await second.unplug();
+    const nics = [vm.nic, second] as const;
+    const server: Server = { port, ip, nics };
+    await vm.sysctl("net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.eth0.rp_filter=0", "net.ipv4.conf.eth1.rp_filter=0");
+    const { mac_address: leg } = ((await cloud.call("GET", `/v2.0/ports?network_id=${inside.network.id}&device_owner=network:router_interface`)).body.ports as unknown as Resource[])[0]!;
+    await vm.configure(...nics.map(({ device }) => `neigh replace 10.9.0.1 lladdr ${leg} dev ${device} nud permanent`));
+    const turn = ({ device }: Nic): Promise<void> => vm.configure(`route replace default via 10.9.0.1 dev ${device} onlink src ${ip}`);
+    await turn(vm.nic);
+    await until("an answer from outside", () => vm.reaches(x.ip), { timeoutMs: 20_000 });
+    const listening = await (opener === "vm" ? x.vm : vm).listen(7000);
+    const connection = await (opener === "vm" ? vm.openTcp(x.ip, 7000) : x.vm.openTcp(floating as string, 7000));
+    const stalls: number[] = [];
+    for (let n = 0; n < 2 * ROUNDS; n++) {
+      const [from, to] = n % 2 === 0 ? nics : [nics[1], nics[0]];
+      await prepare(server, to);
+      expect(await connection.echo("before")).toBe(true);
+      await Promise.all([turn(to), switchOver(server, to)]);
+      const begun = performance.now();
+      // A packet that comes while flows change may be what Open vSwitch before 3.1.3 goes on by, until none has come for ten seconds: stale_flows in docs/operations.md.
+      expect(await connection.echo("after", 30_000), `move ${n + 1}`).toBe(true);
+      stalls.push(Math.round(performance.now() - begun));
+      await cleanUp(server, from, to);
+    }
+    console.log(`live migration: a line by a floating IP, ${opener}, and back takes ${stalls.sort((a, b) => a - b).join(" ")} ms after a move`);
+    expect(stalls[Math.floor(stalls.length * 0.9) - 1]).toBeLessThan(3000);
+    await connection.close();
+    await listening.close();
+    await cloud.remove("floatingip", id);
+    await cloud.synced();
+    expect(await cloud.differences()).toBe("");
   });
 });
 
