@@ -33,7 +33,7 @@ const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switch
   openflow     flow-mods and flow statistics by themselves; 100,000 flows pushed and 300,000 dumped beside ovs-ofctl; --repeats (default 9) rounds
   dataplane    TCP between two hosts (security groups, through a router, translated) beside plain bridges over the same tunnel, in turns: ratios,
                latency, flows in the datapath for each 1,000 connections; --repeats (default 25) rounds, --seconds (default 1) a transfer
-  qos          how near QoS limits come to what was asked: UDP at twice the limit and TCP, both ways, between two hosts, by iperf3; --seconds (default 8) a transfer
+  qos          how near QoS limits come to what was asked: UDP at twice the limit and TCP, both ways, of ports, a floating IP and a gateway, by iperf3; --seconds (default 8) a transfer
   ovsdb        the OVSDB client alone: updates applied and rows read a second, heap for each row, transactions to a real ovsdb-server;
                medians of --repeats (default 5)
   hostile      every kind of hostile peer in turn beside an honest host: until a port plugged there is active (median of --repeats, default 5), how soon

@@ -7,9 +7,9 @@ import { subnetResource, subnetTable } from "../ipam/model.ts";
 import { addressId, addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
 import { routerLinkTable, routerResource, routerTable, type Router } from "../l3/model.ts";
 import { shownHosts } from "./activity.ts";
-import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, isOpen, neighboursOf, OUTSIDE, routerGatewaysOf, routerGatewayTable } from "./model.ts";
+import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, isOpen, neighboursOf, OUTSIDE, routerGatewaysOf, routerGatewayTable, shownGateway } from "./model.ts";
 import { actions } from "./multihoming/actions.ts";
-import { addGateway, changeGateway, gatewayInfo, presentGateway, removeGateways, type GatewayInfo } from "./multihoming/gateways.ts";
+import { addGateway, changeGateway, gatewayInfo, removeGateways, type GatewayInfo } from "./multihoming/gateways.ts";
 
 // ---- external networks ----
 
@@ -143,7 +143,7 @@ const ofRouter = extendResource(routerResource, {
     tx.delete(defaultRouteEcmpTable, row.id);
   },
   present(view, row) {
-    const external_gateways = routerGatewaysOf(view, row.id).map((gateway) => presentGateway(view, gateway));
+    const external_gateways = routerGatewaysOf(view, row.id).map((gateway) => shownGateway(view, gateway));
     return { external_gateway_info: external_gateways[0] ?? null, enable_snat: external_gateways[0]?.enable_snat ?? true, external_gateways, enable_default_route_ecmp: view.get(defaultRouteEcmpTable, row.id) !== undefined };
   },
   presentOnRequest: (view, row) => ({ [HOSTS]: shownHosts(view, row.id) }),

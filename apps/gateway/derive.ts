@@ -5,7 +5,7 @@ import { addressTable, attachmentTable, chosenSegmentTable, knownAtTable, networ
 import { addressesOnLink, hopKey, legTable, liveRouterTable, routerHopTable, routerInterfaceTable, routeTable, type Leg, type Route } from "../l3/model.ts";
 import { mtuOf, profiled, profileTable, tenantMtu, vniPool } from "../overlay/model.ts";
 import {
-  asideId, askingHolder, defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayAsideTable, gatewayAskingTable, gatewayGroups, gatewayHostTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, gatewayZonesTable, handsOver, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayAside, type GatewayAsking, type GatewayHost, type GatewayPeer, type GatewayPlan,
+  asideId, askingHolder, defaultRouteEcmpTable, defaultSubnetOf, externalNetworkTable, gatewayAsideTable, gatewayAskingTable, gatewayGroups, gatewayHostTable, gatewayLimitTable, gatewayNeighbourTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, gatewayZonesTable, handsOver, inwardBy, isOnNetwork, knownAt, legId, peerPorts, routerGatewayTable, travelsInTunnels, vniHolder, wayOutOf, type GatewayAside, type GatewayAsking, type GatewayHost, type GatewayPeer, type GatewayPlan,
 } from "./model.ts";
 import { place } from "./placement.ts";
 import { gateway } from "./tables.ts";
@@ -162,7 +162,7 @@ export const derive = [
     name: "gateway-leg",
     on: each(routerGatewayTable),
     into: legTable,
-    reads: [routerGatewayTable, gatewayPlanTable, networkTable, portTable, addressTable, subnetTable, chosenSegmentTable, profileTable],
+    reads: [routerGatewayTable, gatewayPlanTable, gatewayLimitTable, networkTable, portTable, addressTable, subnetTable, chosenSegmentTable, profileTable],
     derive({ id, router_id, network_id, position }, view): Leg | undefined {
       const port = view.get(portTable, id);
       const plan = view.get(gatewayPlanTable, id);
@@ -172,6 +172,7 @@ export const derive = [
       return {
         id: legId({ id }), router_id, network_id, mac: port.mac_address, addresses: addressesOnLink(view, id), enter: false, at: plan.hosts, unresolved: gateway.entrance("gateway_unresolved"), onward: wayOutOf(view, router_id),
         ...(position > 0 && { order: position }),
+        ...(inwardBy(view, id).length > 0 && { through: inwardBy(view, id) }),
         // Packets go to the gateway's host in a tunnel, whatever their networks are.
         mtu: mtuOf(view, network, used), carries: tenantMtu(view, used),
       };

@@ -4,7 +4,7 @@ import { announcement } from "./announcement.ts";
 import { aliases, extend, references } from "./api.ts";
 import { derive } from "./derive.ts";
 import { derive as interfacesDerive, rules as interfaces } from "./interfaces.ts";
-import { defaultRouteEcmpTable, externalNetworkTable, gatewayAddressTable, gatewayAsideTable, gatewayAskingTable, gatewayGroups, gatewayHostTable, gatewayZonesTable, gatewayMeters, gatewayNeighbourTable, gatewayPassageTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
+import { defaultRouteEcmpTable, externalNetworkTable, gatewayAddressTable, gatewayAsideTable, gatewayAskingTable, gatewayGroups, gatewayHostTable, gatewayLimitTable, gatewayZonesTable, gatewayMeters, gatewayNeighbourTable, gatewayPassageTable, gatewayPeerTable, gatewayPlanTable, gatewayReadyTable, peerPorts, routerGatewayTable } from "./model.ts";
 import { explains } from "./explain/index.ts";
 import { outsideNeighbours } from "./neighbours.ts";
 import { problems } from "./problems.ts";
@@ -16,7 +16,7 @@ export default {
   name: "gateway",
   about: "external networks, and gateways of routers on them: highly available, chosen in the switches by BFD; likewise interfaces of routers on physical networks",
   requires: ["l2", "ipam", "l3", "overlay"],
-  tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayHostTable, gatewayZonesTable, gatewayPlanTable, gatewayPeerTable, gatewayReadyTable, gatewayAsideTable, gatewayAskingTable, gatewayNeighbourTable, gatewayAddressTable, gatewayPassageTable],
+  tables: [externalNetworkTable, routerGatewayTable, defaultRouteEcmpTable, gatewayHostTable, gatewayZonesTable, gatewayPlanTable, gatewayPeerTable, gatewayReadyTable, gatewayAsideTable, gatewayAskingTable, gatewayNeighbourTable, gatewayAddressTable, gatewayPassageTable, gatewayLimitTable],
   pools: [peerPorts, gatewayGroups, gatewayMeters],
   extend,
   references,

@@ -1,5 +1,5 @@
 // gateway's entities: which networks are external, the gateways of routers on them, and what follows from both: which hosts a gateway is on.
-import { chassisScope, chassisTable, conflict, definePool, defineQuestion, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, observed, setField, toEntrance, toTable, type ApiContext, type Chassis, type Entrance, type FlowAction, type LiveView, type Outputs, type PacketQuestion, type ReadView, type Row, type Scope, type ServiceHost, type SharedRegister, type Sight } from "#app";
+import { chassisScope, chassisTable, conflict, definePool, defineQuestion, ethType, defineScope, defineTable, familyMatch, ipDst, ipProto, load, next, NO_MAC, numberOf, observed, setField, toEntrance, toTable, type ApiContext, type Chassis, type Entrance, type FlowAction, type LiveView, type Outputs, type PacketQuestion, type ReadView, type Row, type Scope, type ServiceHost, type SharedRegister, type Sight, type Tx, type Values } from "#app";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, addressTable, isOnPhysical, networkResource, networkTable, portTable, segmentTable, type Address, type KnownAt, type Network } from "../l2/model.ts";
 import { liveRouterTable, routerScope, tellOutside } from "../l3/model.ts";
@@ -44,6 +44,12 @@ export const routerGatewayTable = defineTable<RouterGateway>()("router_gateway",
 
 /** The gateways of a router, the first one first. */
 export const routerGatewaysOf = (view: ReadView, routerId: string): readonly RouterGateway[] => view.by(routerGatewayTable, "router", routerId).toSorted((a, b) => a.position - b.position);
+
+/** As routers show it. */
+export const shownGateway = (view: ReadView, { id, network_id, enable_snat }: RouterGateway): Values => ({ network_id, enable_snat, external_fixed_ips: addressesOf(view, id).map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip })) });
+
+/** Told, in a transaction that makes or changes a gateway, what a caller said of it: keys that other apps add to "gateway-info" are theirs to keep. */
+export const gatewaySaid = defineQuestion<(tx: Tx, gateway: RouterGateway, said: Values, ctx: ApiContext) => void>("gateway_said");
 
 /** Routers whose default routes by all of their gateways are used at once. `id` is the router's. */
 export type DefaultRouteEcmp = Row;
@@ -279,21 +285,7 @@ export interface GatewayAddress extends Row {
 }
 export const gatewayAddressTable = defineTable<GatewayAddress>()("gateway_address", { derived: true, open: true, indexes: { gateway: (a) => a.gateway_id, mac: (a) => a.mac, ip: (a) => a.ip } });
 
-/**
- * A table that what leaves by a gateway passes, on the host where it leaves, before it is translated. A joint (derived): an app that requires this one says
- * so of the gateways that it is about, and others pay nothing; the table stands in the stage `translate_out`, behind gateway_here and before nat_out, and hands on by `next`.
- * Rows carry `<app>/...` as id; of several of one gateway the first by id counts.
- */
-export interface GatewayPassage extends Row {
-  readonly gateway_id: string;
-  readonly table: Entrance;
-}
-export const gatewayPassageTable = defineTable<GatewayPassage>()("gateway_passage", { derived: true, open: true, indexes: { gateway: (p) => p.gateway_id } });
-/** Out by a gateway, on the host where that is, from gateway_out. */
-export function onwardBy(view: ReadView, gatewayId: string): typeof next | ReturnType<typeof toEntrance> {
-  const [passage] = view.by(gatewayPassageTable, "gateway", gatewayId).toSorted((a, b) => (a.id < b.id ? -1 : 1));
-  return passage === undefined ? next : toEntrance(passage.table);
-}
+export { gatewayLimitTable, gatewayPassageTable, inwardBy, onwardBy, type GatewayLimit, type GatewayPassage } from "./crossing.ts";
 
 /** Id of the port that an address outside leads to, of an external network and for a packet. An app that translates, or answers for addresses, says. */
 export const portBehind = defineQuestion<(view: ReadView, networkId: string, ip: string, packet: Pick<PacketQuestion, "protocol" | "port">) => string | undefined>("port_behind");

@@ -1,12 +1,15 @@
 // What is wrong with gateways now: nobody has one, or nothing leaves by it; and that nobody answers machines for a router's interface.
-import type { AppProblem, LiveView } from "#app";
+import type { AppProblem, LiveView, ReadView } from "#app";
 import { networkTable } from "../l2/model.ts";
-import { deadNextHopTable, routerTable } from "../l3/model.ts";
-import { gatewayPlanTable, gatewayReadyTable, type GatewayPlan } from "./model.ts";
-import { keepsIn } from "./translation.ts";
+import { deadNextHopTable, routerTable, translationTable } from "../l3/model.ts";
+import { gatewayPlanTable, gatewayReadyTable, routerGatewayTable, type GatewayPlan } from "./model.ts";
 
 export const HOST_IT = { text: "on hosts that lead to the external network, set external_ids:axion-gateway=true, and axion-bridge-mappings if it is on a physical network" };
 export const LEAVE_IT = { text: "set enable_snat to false where outside knows the way to the addresses inside" };
+
+/** A gateway is to translate sources and nothing is there that does: addresses of the inside do not leave. Who translates is another app's business, that somebody does is asked here. */
+export const keepsIn = (plan: GatewayPlan, view: ReadView): boolean =>
+  view.get(routerGatewayTable, plan.id)?.enable_snat === true && !view.by(translationTable, "router", plan.router_id).some((t) => t.out === plan.network_id);
 
 export function problems(view: LiveView): AppProblem[] {
   const found: AppProblem[] = [];

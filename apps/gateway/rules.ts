@@ -15,7 +15,7 @@ import {
 } from "./model.ts";
 import { arrival, asRouted, bound, isAside } from "./multihoming/rules.ts";
 import { gateway } from "./tables.ts";
-import { keepsIn } from "./translation.ts";
+import { keepsIn } from "./problems.ts";
 
 /** A tenant's packet cannot pass for BFD: its key has to be 0 (CVE-2024-2182). Three lost in a row: dead, after 300 ms. */
 const BFD = { enable: "true", min_rx: "100", min_tx: "100", mult: "3", check_tnl_key: "true" } as const;
@@ -210,8 +210,8 @@ const gateways = gateway.rule({
       const before = groupsBefore(view, hostsBefore(plan, place));
       if (place > 0 && before === undefined) continue;
       const passage = onwardBy(view, plan.id);
-      if (passage.type === "entrance") out.flow(here, "gateway_here", { priority: 100, match: sent, actions: [passage] });
-      const onward = place === 0 ? [passage] : ([...redirected, { type: "group", id: before!.out }] as const);
+      if (passage.some(({ type }) => type !== "next")) out.flow(here, "gateway_here", { priority: 100, match: sent, actions: passage });
+      const onward = place === 0 ? passage : ([...redirected, { type: "group", id: before!.out }] as const);
       const others = group(view, groupOf.others(plan.list, place));
       if (!isAside(plan, id, view) || others === undefined) out.flow(here, "gateway_out", { priority: 110, match: sent, actions: onward });
       else {

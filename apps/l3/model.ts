@@ -130,6 +130,8 @@ export interface Leg extends Row {
   readonly enter: boolean;
   /** Chassis where what comes to `l3_input` for the MAC enters it: they have the router and the network. */
   readonly at?: readonly string[];
+  /** At `at`, tables of other apps in the stage `translate` that what enters there goes through before that stage; they may drop it, and hand on to nobody. */
+  readonly through?: readonly Entrance[];
   /** At these, where packets go whose next hop on the network nobody is known to have: into a table of the app that asks for it. */
   readonly unresolved?: Entrance;
   /**
@@ -334,11 +336,11 @@ export const zoneHolder = (routerId: string): string => `router/${routerId}`;
  * chassis where the router's work for it is done arrives there. The chassis has the router then, sends into its networks and this one,
  * and takes what those send that have the router. What came by a tunnel may go on by it. `links`: prefixes of what is on the link there; what
  * has another source, of another link of the router's, is not taken. Without them sources are not judged: the packet comes from within as well, handed
- * on by the router elsewhere. `only`: the family that the MAC stands for; what else is sent to it is dropped. `domains`: those of what comes in.
+ * on by the router elsewhere. `only`: the family that the MAC stands for; what else is sent to it is dropped. `domains`: those of what comes in. `through`: as of Leg.
  */
 export function enterRouter(
   out: Outputs, chassis: string, network: { readonly id: string; readonly key: number }, mac: string, router: { readonly id: string; readonly key: number }, stage: "translate" | "route" = "translate",
-  links?: readonly string[], only?: "ipv4", domains: ReturnType<typeof inDomains> = [],
+  links?: readonly string[], only?: "ipv4", domains: ReturnType<typeof inDomains> = [], through: readonly Entrance[] = [],
 ): void {
   const scope = chassisScope(chassis);
   takeMac(out, network, mac, chassis);
@@ -347,7 +349,7 @@ export function enterRouter(
   out.include(routerSendersScope(router.id), fromScope(chassis));
   out.include(membersScope(network.id), fromScope(chassis));
   const sent = { "reg:net": network.key, eth_dst: mac } as const;
-  const into = (offLink: 0 | 1) => [setField("in_port", 0), load("router", router.key), load("off_link", offLink), ...domains, toStage(stage)] as const;
+  const into = (offLink: 0 | 1) => [setField("in_port", 0), load("router", router.key), load("off_link", offLink), ...domains, ...through.map(toEntrance), toStage(stage)] as const;
   l3.through(out).flow(scope, "l3_input", { priority: 110, match: sent, actions: into(links === undefined ? 0 : 1) });
   if (only !== undefined) l3.through(out).flow(scope, "l3_input", { priority: 112, match: { ...sent, eth_type: ethType.ipv6 }, actions: [] });
   for (const cidr of links ?? []) l3.through(out).flow(scope, "l3_input", { priority: 111, match: { ...sent, ...familyMatch(cidr), ...(cidr.endsWith("/0") ? {} : ipSrc(cidr)) }, actions: into(0) });

@@ -83,7 +83,8 @@ function input(leg: Leg, scope: Scope, sent: { readonly "reg:net": number; reado
   // From wherever it came, what a router hands on is from here.
   const here = sent["reg:from_tunnel"] === 0 ? [] : [load("from_tunnel", 0)];
   const domains = inDomains(router, leg.network_id, view);
-  const into = (offLink: 0 | 1 | 2) => [...here, load("router", router.key), load("off_link", offLink), ...domains, toStage(stage)] as const;
+  const through = sent["reg:from_tunnel"] === 0 ? [] : (leg.through ?? []).map(toEntrance);
+  const into = (offLink: 0 | 1 | 2) => [...here, load("router", router.key), load("off_link", offLink), ...domains, ...through, toStage(stage)] as const;
   out.flow(scope, "l3_input", { priority: 100, match: sent, actions: into(1) });
   const link = ofLink(leg, view);
   for (const cidr of link) out.flow(scope, "l3_input", { priority: 105, match: { ...sent, ...sourceIn(cidr) }, actions: into(0) });

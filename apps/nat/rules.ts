@@ -7,7 +7,7 @@
 // a port on this host found to open one already, or this router on its way out, it is not asked again: a switch bears six passes of a packet. And what could not be translated, as when the table of connections is full, has the address that it came with.
 import { type Alg, callStage, chassisScope, chassisTable, contains, each, ethType, ipProto, isIpv6, load, meterOfZone, next, numberHeld, numberOf, parseCidr, parseIp, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
 import { buildGratuitousArp } from "packet-codec";
-import { answerByGateway, askedBy, gatewayPlanTable, leaveByGateway, leaveFrom, onwardBy, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
+import { answerByGateway, askedBy, gatewayPlanTable, inwardBy, leaveByGateway, leaveFrom, onwardBy, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
 import { domainOf, enterRouter, inDomains, legTable, liveRouterTable, routerScope, routerTable, routeToOwn, routeTranslated, translationTable, zoneHolder, type LiveRouter } from "../l3/model.ts";
 import { receiveVni } from "../overlay/model.ts";
@@ -156,7 +156,7 @@ const floating = nat.rule({
         continue;
       }
       if (hides) out.flow(scope, "nat_in", { priority: 50, match: { ...ofRouter, "reg:net": network.key }, actions: [] });
-      enterRouter(out, host, network, mac, router, "translate", links, "ipv4", enters);
+      enterRouter(out, host, network, mac, router, "translate", links, "ipv4", enters, inwardBy(view, place.gateway_id));
       tellTooBig(out, host);
       toRouter(router, zone, scope, out);
       out.flow(scope, "nat_in", { priority: 100, match: { ...ofRouter, ipv4_dst: ip }, actions: [...AFRESH, asKnown] });
@@ -184,7 +184,7 @@ const floating = nat.rule({
       }
       if (!place.distributed) continue;
       if (othersOf(place, inside, view).length > 0) answerByGateway(out, view, scope, place.gateway_id, { source: inside, called: ip, zone, first: isFirst(place, inside, view) });
-      leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, [onwardBy(view, place.gateway_id)]);
+      leaveFrom(out, scope, { router: router.key, network: network.key, source: inside }, onwardBy(view, place.gateway_id));
       leadOutside(place, host, network, view, out);
     }
   },

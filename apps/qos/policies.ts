@@ -1,21 +1,12 @@
-// The resource policy, and who may have one: ports and networks.
+// The resource policy, and who may have one: ports and networks, and what other apps say.
 import {
-  conflict, defineResource, extendResource, forbidden, orNull, type Alias, type ApiContext, type Attribute, type BoundExtension, type ReadView, type Tx,
+  conflict, defineResource, extendResource, orNull, type Alias, type ApiContext, type Attribute, type BoundExtension, type Tx,
 } from "#app";
-import { networkResource, networkTable, portResource, portTable } from "../l2/model.ts";
-import { qosPolicyResource, qosPolicyTable, qosUseTable, type QosPolicy, type QosUse } from "./model.ts";
+import { networkResource, portResource } from "../l2/model.ts";
+import { keepPolicy, qosPolicyResource, qosPolicyTable, qosUseTable, usersOf, type QosPolicy } from "./model.ts";
 import { rulesOf } from "./rule-kinds.ts";
-import { checkSupported } from "./support.ts";
 
 const MANAGER = "rule:admin_only or (role:manager and project_id:%(project_id)s)";
-
-/** Projects of what uses a policy. */
-function* usersOf(view: ReadView, { id }: Pick<QosPolicy, "id">): Iterable<string> {
-  for (const use of view.by(qosUseTable, "policy", id)) {
-    const project = (use.kind === "port" ? view.get(portTable, use.id) : view.get(networkTable, use.id))?.project_id;
-    if (project !== undefined && project !== "") yield project;
-  }
-}
 
 function checkDefault(tx: Tx, { id, project_id: project, is_default: isDefault }: Pick<QosPolicy, "id" | "project_id" | "is_default">): void {
   if (isDefault && tx.by(qosPolicyTable, "default", project).some((p) => p.id !== id)) throw conflict("QoSPolicyDefaultAlreadyExists", `A default QoS policy exists for project ${project}.`);
@@ -51,7 +42,7 @@ export const qosPolicy = defineResource(qosPolicyResource, {
   },
   remove(tx, row) {
     const use = tx.by(qosUseTable, "policy", row.id)[0];
-    if (use !== undefined) throw conflict("QosPolicyInUse", `QoS Policy ${row.id} is used by ${use.kind} ${use.id}.`);
+    if (use !== undefined) throw conflict("QosPolicyInUse", `QoS Policy ${row.id} is used by ${use.kind} ${use.of ?? use.id}.`);
     for (const { table, row: rule } of rulesOf(tx, row.id)) tx.delete(table, rule.id);
     tx.delete(qosPolicyTable, row.id);
   },
@@ -60,21 +51,7 @@ export const qosPolicy = defineResource(qosPolicyResource, {
 
 const attribute = (about: string): Attribute => ({ type: "uuid|null", about, post: true, put: true, default: null, check: orNull({ type: "uuid" }), alias: "qos" });
 
-/** What becomes of `qos_policy_id`. */
-function keep(tx: Tx, ctx: ApiContext, kind: QosUse["kind"], id: string, wanted: string | null | undefined): void {
-  const before = tx.get(qosUseTable, id)?.policy_id;
-  if (wanted === undefined || wanted === (before ?? null)) return;
-  // Another's policy that the caller may not see is not his to take away.
-  if (before !== undefined && ctx.seen(qosPolicyResource, before) === undefined) throw forbidden("PolicyRemoveAuthorizationError", `Failed to remove provided policy ${before} because you are not authorized.`);
-  if (wanted === null) {
-    tx.delete(qosUseTable, id);
-    return;
-  }
-  ctx.visible(qosPolicyResource, wanted);
-  checkSupported(tx, wanted, { kind, id });
-  tx.put(qosUseTable, { id, kind, policy_id: wanted });
-}
-
+const keep = (tx: Tx, ctx: ApiContext, kind: "port" | "network", id: string, wanted: string | null | undefined): void => keepPolicy(tx, ctx, { id, kind }, wanted);
 const given = (values: Readonly<Record<string, unknown>>): string | null | undefined => values.qos_policy_id as string | null | undefined;
 
 const ofPort = extendResource(portResource, {

@@ -3,10 +3,9 @@ import {
   conflict, defineResource, reference, resourceHandle, type AnyResource, type AnyTable, type ApiContext, type Alias, type Attribute, type ReadView, type Reference, type Row, type Table, type Tx, type Values,
 } from "#app";
 import {
-  bandwidthLimitTable, directions, dscpMarkingTable, minimumBandwidthTable, packetRateLimitTable, qosPolicyResource, qosPolicyTable, qosUseTable,
+  bandwidthLimitTable, checkSupported, directions, dscpMarkingTable, minimumBandwidthTable, packetRateLimitTable, qosPolicyResource, qosPolicyTable, qosUseTable,
   type BandwidthLimit, type Direction, type DscpMarking, type MinimumBandwidth, type PacketRateLimit,
 } from "./model.ts";
-import { checkSupported } from "./support.ts";
 
 const MANAGER = "rule:admin_only or (role:manager and project_id:%(policy:project_id)s)";
 const READER = "rule:admin_only or (role:reader and project_id:%(policy:project_id)s)";

@@ -1,17 +1,8 @@
 // Limits and marks of a port, at every place where it is.
 import { chassisScope, each, ethType, next, setField, type PortContext } from "#app";
 import { attachmentTable } from "../l2/model.ts";
-import { askedBy, limitMeter, policyOfPort, type BandwidthLimit, type Direction, type PacketRateLimit } from "./model.ts";
+import { askedBy, bandwidthMeter, limitMeter, packetsMeter, policyOfPort, type BandwidthLimit, type Direction, type PacketRateLimit } from "./model.ts";
 import { qos } from "./tables.ts";
-
-/**
- * Four fifths of a second: TCP that lost packets waits a fifth or more (RFC 6298), and finds then what it did not use. At least a frame of 64 KiB, as kernels hand it
- * over with TCP: a bucket that it does not fit into lets none of them pass.
- */
-const bitsAtOnce = ({ max_kbps, max_burst_kbps }: BandwidthLimit): number => (max_burst_kbps > 0 ? max_burst_kbps : Math.max(600, Math.ceil((max_kbps * 4) / 5)));
-const packetsAtOnce = ({ max_kpps, max_burst_kpps }: PacketRateLimit): number => (max_burst_kpps > 0 ? max_burst_kpps * 1000 : max_kpps * 100);
-/** Rates and bursts on the wire have 32 bits. */
-const UINT32 = 0xffff_ffff;
 
 const limits = qos.rule({
   name: "port-limits",
@@ -24,12 +15,12 @@ const limits = qos.rule({
     const meterOf = (direction: Direction, bandwidth: BandwidthLimit | undefined): { readonly meter?: number } => {
       if (bandwidth === undefined) return {};
       const meter = limitMeter(direction, "bandwidth", at.slot);
-      out.item(scope, "meter", meter, { unit: "kbps", rate: bandwidth.max_kbps, burst: bitsAtOnce(bandwidth) });
+      out.item(scope, "meter", meter, bandwidthMeter(bandwidth));
       return { meter };
     };
     const packetMeterOf = (direction: Direction, packets: PacketRateLimit): number => {
       const meter = limitMeter(direction, "packets", at.slot);
-      out.item(scope, "meter", meter, { unit: "pps", rate: Math.min(UINT32, packets.max_kpps * 1000), burst: Math.min(UINT32, packetsAtOnce(packets)) });
+      out.item(scope, "meter", meter, packetsMeter(packets));
       return meter;
     };
     const sent = askedBy(view, policy, "egress");

@@ -1,7 +1,7 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
 // index.ts exports an App as default; it is found, not listed. docs/apps.md tells how to write one.
 import type { Entrance } from "./api/actions.ts";
-import type { Converter } from "./api/check.ts";
+import type { Converter, KeyCheck } from "./api/check.ts";
 import type { TableEffects } from "./rules/effects.ts";
 import type { Explains } from "./explain.ts";
 import type { Face } from "./api/face.ts";
@@ -120,6 +120,8 @@ export interface App {
   readonly extendAll?: ExtendAll;
   /** What `{ convert: name }` of a check means. Names are unique across apps. */
   readonly converters?: Readonly<Record<string, Converter>>;
+  /** Keys that it adds to objects of attributes of other apps, by what these call them (`more` of a check), and keeps itself. */
+  readonly keys?: Readonly<Record<string, Readonly<Record<string, KeyCheck>>>>;
   readonly aliases?: readonly Alias[];
   /** Access rules for other rules to build on, by name, in oslo.policy's syntax: `{ network_owner: "project_id:%(network:project_id)s" }`. */
   readonly policies?: Readonly<Record<string, string>>;

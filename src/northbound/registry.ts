@@ -1,7 +1,7 @@
 // The registry: the declarations of all apps put together at boot, and what does not fit said in one line.
 import {
-  accessesOf, defineTable, makeCheck, STANDARD,
-  type Accesses, type Action, type AnyExtension, type AnyResource, type App, type Attribute, type BoundExtension, type CollectionAction, type Completed, type Converter, type Reach, type Relation, type StandardRow, type Table, type Values,
+  accessesOf, defineTable, makeCheck, STANDARD, withKeys,
+  type Accesses, type Action, type AnyExtension, type AnyResource, type App, type Attribute, type BoundExtension, type CollectionAction, type Completed, type Converter, type FurtherKeys, type KeyCheck, type Reach, type Relation, type StandardRow, type Table, type Values,
 } from "../app/contract.ts";
 import { presentEmbedded } from "./embedded.ts";
 import { findRow, hasStandard, makeAttribute, type Kind, type KindAction, type KindAttribute, type Instead, type KindEmbedded, type Presenter, type Registry } from "./kinds.ts";
@@ -132,13 +132,13 @@ function subjectOf(resource: AnyResource, relations: Readonly<Record<string, Rel
   };
 }
 
-function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[], converters: ReadonlyMap<string, Converter>, policyBook: PolicyBook, kinds: ReadonlyMap<string, Kind>, accesses: Accesses): Kind {
+function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[], converters: ReadonlyMap<string, Converter>, further: FurtherKeys, policyBook: PolicyBook, kinds: ReadonlyMap<string, Kind>, accesses: Accesses): Kind {
   checkResource(resource);
   const { name } = resource;
   const ruled = resource.parent === undefined ? name : `${resource.parent.resource.name}_${name}`;
   const { relations, reach } = mergeRelations(resource, extenders);
   const table = (resource.table ?? defineTable<StandardRow>()(`computed ${name}`)) as Table<StandardRow>;
-  const declared = mergeAttributes(resource, app, extenders);
+  const declared = new Map([...mergeAttributes(resource, app, extenders)].map(([attribute, decl]) => [attribute, decl.check === undefined ? decl : { ...decl, check: withKeys(decl.check, further) }]));
   const book = policyBook.of(subjectOf(resource, relations, declared, kinds));
   const attributes = new Map<string, KindAttribute>();
   for (const [attribute, decl] of declared) {
@@ -160,7 +160,8 @@ function makeKind(resource: AnyResource, app: App, extenders: readonly Extender[
 
   const made = new Map<string, string>();
   function makeActions<D extends Action | CollectionAction>(on: string, maps: readonly (Readonly<Record<string, D>> | undefined)[]): KindAction<D>[] {
-    return maps.flatMap((map) => Object.entries(map ?? {})).map(([action, decl]) => {
+    return maps.flatMap((map) => Object.entries(map ?? {})).map(([action, said]) => {
+      const decl: D = "check" in said && said.check !== undefined ? { ...said, check: withKeys(said.check, further) } : said;
       const method = decl.method ?? "PUT";
       const segments = segmentsOf(decl.path ?? action);
       const shape = `${on} ${shapeOf(method, segments)}`;
@@ -298,6 +299,14 @@ export function makeRegistry(apps: readonly App[]): Registry {
       converters.set(name, converter);
     }
   }
+  const further = new Map<string, Readonly<Record<string, KeyCheck>>>();
+  for (const app of sorted) {
+    for (const [name, keys] of Object.entries(app.keys ?? {})) {
+      const before = further.get(name) ?? {};
+      for (const key of Object.keys(keys)) if (Object.hasOwn(before, key)) throw new Error(`two apps add the key ${key} to ${name}, one of them is ${app.name}`);
+      further.set(name, { ...before, ...keys });
+    }
+  }
   const all = [...owners.values()].map(({ resource }) => resource);
   const accesses = accessesOf(sorted);
   const policy = new PolicyBook();
@@ -309,7 +318,7 @@ export function makeRegistry(apps: readonly App[]): Registry {
       const general = extender.extendAll?.(resource, all, accesses);
       return [...bound, ...(general === undefined ? [] : [general])].map((extension) => ({ app: extender, extension }));
     });
-    kinds.set(resource.name, makeKind(resource, app, extenders, converters, policy, kinds, accesses(resource.name)));
+    kinds.set(resource.name, makeKind(resource, app, extenders, converters, further, policy, kinds, accesses(resource.name)));
   }
   for (const kind of kinds.values()) embed(kind, kinds);
   const paths = place(kinds);

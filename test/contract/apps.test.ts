@@ -184,6 +184,9 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
   const subnet = (await harness.create("subnet", { network_id: inside, ip_version: 6, cidr: "2001:db8:1::/64" })).id;
   const leading = (await harness.create("router", { external_gateway_info: { network_id: outside, enable_snat: false }, enable_ndp_proxy: true })).id;
   expect((await harness.call("PUT", `/v2.0/routers/${leading}/add_router_interface`, { subnet_id: subnet })).status).toBe(200);
+  const policy = (await harness.call("POST", "/v2.0/qos/policies", { policy: { name: "slow" } })).body.policy.id as string;
+  expect((await harness.call("POST", `/v2.0/qos/policies/${policy}/bandwidth_limit_rules`, { bandwidth_limit_rule: { max_kbps: 1000 } })).status).toBe(201);
+  expect((await harness.call("PUT", `/v2.0/routers/${leading}`, { router: { external_gateway_info: { network_id: outside, qos_policy_id: policy } } })).status).toBe(200);
   const known = (await harness.create("port", { network_id: inside })).id;
   await plug(harness, "hv2", known);
   expect((await harness.call("POST", "/v2.0/ndp_proxies", { ndp_proxy: { router_id: leading, port_id: known } })).status).toBe(201);

@@ -3,8 +3,7 @@ import type { Explains, LiveView, PacketCause, PacketStop } from "#app";
 import { networkTable, portTable } from "../../l2/model.ts";
 import { routerTable } from "../../l3/model.ts";
 import { gatewayAddressTable, gatewayPlanTable, routerGatewayTable } from "../model.ts";
-import { HOST_IT, LEAVE_IT, nameOf, resourcesOf } from "../problems.ts";
-import { keepsIn } from "../translation.ts";
+import { HOST_IT, keepsIn, LEAVE_IT, nameOf, resourcesOf } from "../problems.ts";
 import { closed, hostsOf, inbound } from "./inbound.ts";
 
 /** Of what leaves a router for a network outside, and comes no further. */

@@ -1,9 +1,9 @@
 // The gateways of a router as rows: made, changed, found by what a caller says of them, and taken away. The first is the one that
 // `external_gateway_info` shows; the order of the others means nothing to callers.
-import { badRequest, chassisTable, conflict, type ApiContext, type Check, type ReadView, type Tx } from "#app";
-import { addressesOf, addressTable, deviceOwner, networkResource, portResource } from "../../l2/model.ts";
+import { badRequest, chassisTable, conflict, type ApiContext, type Check, type ReadView, type Tx, type Values } from "#app";
+import { addressTable, deviceOwner, networkResource, portResource } from "../../l2/model.ts";
 import { badRouter, checkNewPrefix, interfaceOf, routerLinkTable, type Router } from "../../l3/model.ts";
-import { checkNotNextHop, leadsOutside, routerGatewayTable, routerGatewaysOf, type RouterGateway } from "../model.ts";
+import { checkNotNextHop, gatewaySaid, leadsOutside, routerGatewayTable, routerGatewaysOf, type RouterGateway } from "../model.ts";
 import { rank } from "../placement.ts";
 
 interface FixedIp {
@@ -17,6 +17,7 @@ export interface GatewayInfo {
 }
 
 export const gatewayInfo: Check = {
+  more: "gateway-info",
   dict: {
     network_id: { check: { type: "uuid" }, required: true },
     enable_snat: { check: { type: "boolean" } },
@@ -67,12 +68,15 @@ export function addGateway(tx: Tx, router: Router, info: GatewayInfo, ctx: ApiCo
   });
   checkGateway(tx, router.id, port.id);
   const last = others.at(-1)?.position ?? -1;
-  tx.put(routerGatewayTable, { id: port.id, router_id: router.id, network_id, position: at ?? last + 1, enable_snat: info.enable_snat ?? true, ...drainedFor(tx, port.id) });
+  const gateway: RouterGateway = { id: port.id, router_id: router.id, network_id, position: at ?? last + 1, enable_snat: info.enable_snat ?? true, ...drainedFor(tx, port.id) };
+  tx.put(routerGatewayTable, gateway);
   tx.put(routerLinkTable, { id: port.id, router_id: router.id });
+  ctx.ask(gatewaySaid, tx, gateway, info as unknown as Values, ctx);
 }
 
 /** What is said of it; the port stays. */
 export function changeGateway(tx: Tx, gateway: RouterGateway, info: GatewayInfo, ctx: ApiContext): void {
+  ctx.ask(gatewaySaid, tx, gateway, info as unknown as Values, ctx);
   if (info.enable_snat !== undefined && info.enable_snat !== gateway.enable_snat) tx.put(routerGatewayTable, { ...gateway, enable_snat: info.enable_snat });
   // Any address is as good as none said.
   if (fixedIpsOf(info).length === 0) return;
@@ -109,9 +113,4 @@ export function matching(view: ReadView, routerId: string, info: GatewayInfo, bu
     return there[0];
   }
   return there.find(({ id }) => view.by(addressTable, "port", id).some((a) => named.some((f) => (f.ip_address === undefined ? f.subnet_id === a.subnet_id : f.ip_address === a.ip))));
-}
-
-export function presentGateway(view: ReadView, gateway: RouterGateway): Record<string, unknown> {
-  const addresses = addressesOf(view, gateway.id);
-  return { network_id: gateway.network_id, enable_snat: gateway.enable_snat, external_fixed_ips: addresses.map((a) => ({ subnet_id: a.subnet_id, ip_address: a.ip })) };
 }

@@ -15,8 +15,8 @@ export type Check =
   | { readonly enum: readonly (string | number | null)[]; readonly anyCase?: true }
   /** At most `max` items, 10,000 if not said. `unique`: none twice after conversion. */
   | { readonly list: Check; readonly unique?: true; readonly max?: number }
-  /** An object with these keys and no others. */
-  | { readonly dict: Readonly<Record<string, KeyCheck>> }
+  /** An object with these keys and no others. `more`: beside them those that other apps add under this name (App.keys). */
+  | { readonly dict: Readonly<Record<string, KeyCheck>>; readonly more?: string }
   /** The first that takes the value. The refusal is that of the first that is not `null`. */
   | { readonly or: readonly Check[] }
   /** null stands for this value. */
@@ -47,3 +47,19 @@ export const NULL: Check = { type: "null" };
 export const orNull = (check: Check): Check => ({ or: [check, NULL] });
 /** A list of ids, none twice; null is the empty list. */
 export const UUID_LIST: Check = { null: [], else: { list: { type: "uuid" }, unique: true } };
+
+/** Keys that apps add to objects, by the name that a check has for them. */
+export type FurtherKeys = ReadonlyMap<string, Readonly<Record<string, KeyCheck>>>;
+
+/** The check with what apps add to its objects. */
+export function withKeys(check: Check, further: FurtherKeys): Check {
+  const within = (inner: Check): Check => withKeys(inner, further);
+  if ("dict" in check) {
+    const { dict, more } = check;
+    const keys = Object.entries({ ...dict, ...(more === undefined ? {} : further.get(more)) });
+    return { dict: Object.fromEntries(keys.map(([key, k]) => [key, { ...k, check: within(k.check) }])) };
+  }
+  if ("list" in check) return { ...check, list: within(check.list) };
+  if ("or" in check) return { or: check.or.map(within) };
+  return "else" in check ? { ...check, else: within(check.else) } : check;
+}

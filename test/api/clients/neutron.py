@@ -152,6 +152,14 @@ neutron.remove_extra_routes_from_router(router.id, {"router": {"routes": [{"dest
 router.update(name="s", enable_ndp_proxy=True)
 four = next(f["ip_address"] for f in port.show()["fixed_ips"] if "." in f["ip_address"])
 floating = make("floatingip", floating_network_id=outside.id, port_id=port.id, fixed_ip_address=four)
+slow = make("policy", "policies", under="qos", name="slow")
+floating.update(qos_policy_id=slow.id)
+assert floating.show()["port_id"] == port.id
+neutron.add_gateway_router(router.id, {"network_id": outside.id, "qos_policy_id": slow.id})
+assert router.show()["external_gateway_info"]["qos_policy_id"] == slow.id
+neutron.add_gateway_router(router.id, {"network_id": outside.id, "qos_policy_id": None})
+floating.update(qos_policy_id=None)
+slow.delete()
 floating.update(port_id=None)
 forwarding = make("port_forwarding", parent=floating.id, under="floatingips", internal_port_id=port.id, internal_ip_address=four, protocol="tcp", internal_port=80, external_port=8080)
 forwarding.update(external_port=8081)
