@@ -22,9 +22,9 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-/** It tries names that do not exist: with no name server of this machine's it has that at once. */
+/** Its DHCP client's files are its own, and it tries names that do not exist: with no name server of this machine's it has that at once. */
 const run = async ({ vm }: Instance, source: string): Promise<Record<string, unknown>> => {
-  const { stdout } = await vm.exec(["unshare", "-m", "sh", "-c", 'mount --bind /dev/null /etc/resolv.conf; exec /usr/bin/python3 "$@"', "sh", PROGRAM, source, await mkdtemp(join(dir, "of-"))], { timeoutMs: 60_000 });
+  const { stdout } = await vm.exec(["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /run; mount --bind /dev/null /etc/resolv.conf; exec /usr/bin/python3 "$@"', "sh", PROGRAM, source, await mkdtemp(join(dir, "of-"))], { timeoutMs: 60_000 });
   return JSON.parse(stdout) as Record<string, unknown>;
 };
 
