@@ -61,7 +61,7 @@ function packetServices(apps: readonly App[], view: LiveView): Map<string, strin
         taken.set(table, [...(taken.get(table) ?? []), service.name]);
         return () => undefined;
       },
-      transact: never, send: never, learn: never, forget: never, having: () => [], has: () => false, fetch: never, exchange: never, nameServers: () => [], flowCounts: never, countsOf: never, portCounts: never, dropCounts: never, onAsked: nothing, masters: () => false, acts: () => false, onShare: nothing,
+      transact: never, send: never, learn: never, count: never, forget: never, having: () => [], has: () => false, fetch: never, exchange: never, nameServers: () => [], flowCounts: never, countsOf: never, portCounts: never, dropCounts: never, onAsked: nothing, masters: () => false, acts: () => false, onShare: nothing,
     };
     void service.start(host)?.();
   }

@@ -46,7 +46,7 @@ import { planRoutes } from "./ops/plan.ts";
 import { receiptRoutes } from "./ops/receipts.ts";
 import { createOps, type OpsServer } from "./ops/server.ts";
 import { Shadow } from "./ops/shadow.ts";
-import { appGauges, appLists } from "./ops/shown.ts";
+import { appCounters, appGauges, appLists } from "./ops/shown.ts";
 import { explained } from "./ops/trace/explain.ts";
 import { traceRoutes } from "./ops/trace/routes.ts";
 import { Reacher } from "./ops/trace/reach.ts";
@@ -144,7 +144,8 @@ export class Controller {
     });
     this.stops.push(() => planner.stop());
     const cluster = (this.cluster = await this.joinCluster(clock, random, model, apps.map((app) => app.name)));
-    const packets = new Packets({ apps, layout, view, facts, guard, log });
+    const count = appCounters(metrics, apps);
+    const packets = new Packets({ apps, layout, view, facts, guard, log, count });
     const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, cluster, looked: (chassis, hold) => this.shadow?.looked(chassis, hold) });
     await southbound.start();
     this.southbound = southbound;
@@ -173,7 +174,7 @@ export class Controller {
       onChanges: (observer) => engine.onChanges(observer),
       receipts: southbound,
       send: (app, out) => southbound.sendPackets(packets.lower(app, out)),
-      learn: (learned) => packets.learn(learned),
+      learn: (learned) => packets.learn(learned), count,
       forget: (app, table, ids) => packets.forget(app, table, ids),
       scopes: engine,
       onPacket: (app, table, listener) => packets.subscribe(app, table, listener),

@@ -19,6 +19,8 @@ const ask: Names["ask"] = (...question) => names.ask(...question);
 const addresses: Names["addresses"] = (...question) => names.addresses(...question);
 const cloud: Names["cloud"] = (values) => names.cloud(values);
 const plugged: Names["plugged"] = (...port) => names.plugged(...port);
+/** Questions so far that ended so. */
+const counted = (answer: string): number => h.metrics.value("axion_dns_questions_total", { answer });
 const post = async (collection: string, name: string, values: object, headers = {}) => (await h.call("POST", `/v2.0/${collection}`, { [name]: values }, headers)).body;
 
 describe("the attributes", () => {
@@ -210,6 +212,7 @@ describe("questions", () => {
       expect(await addresses(asker, "web")).toEqual(["10.0.0.5"]);
       expect(await addresses(asker, "more.example.org"), "one too many: server failure").toBe(2);
       expect(names.outside).toHaveLength(16);
+      expect(["own", "limited", "failed"].map(counted)).toEqual([1, 1, 0]);
     } finally {
       names.instead = undefined;
     }
@@ -225,7 +228,9 @@ describe("questions", () => {
     expect(await ask(asker, { rd: false, questions: [A("www.example.org")] }), "it asks nobody for those who want no recursion").toMatchObject({ rcode: 5 });
     expect(await ask(asker, { qr: true, questions: [A("web")] })).toBeUndefined();
     const whole = buildDns({ id: 1, rd: true, questions: [A("web")] });
+    expect(["refused", "malformed"].map(counted)).toEqual([5, 0]);
     for (let cut = 0; cut < whole.length; cut++) expect(await ask(asker, {}, { raw: whole.subarray(0, cut) })).toBeUndefined();
+    expect(["refused", "malformed"].map(counted)).toEqual([5, whole.length]);
     expect(h.complaints).toEqual([]);
   });
 });

@@ -6,7 +6,7 @@ import { dnsSettings, nameServerTroubleTable, networkDomainTable, portNameTable,
 import { converters } from "./names.ts";
 import { problems } from "./problems.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
-import { nameService } from "./service.ts";
+import { nameService, questionCounter } from "./service.ts";
 import { dns } from "./tables.ts";
 
 export default {
@@ -30,6 +30,7 @@ export default {
   rules,
   staticFlows,
   services: [nameService],
+  counters: [questionCounter],
   problems,
   problemKinds: {
     name_server_silent: { cause: "name servers outside do not answer", cure: "look whether they run, and whether --dns-forwarders names them" },

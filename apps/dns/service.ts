@@ -1,5 +1,5 @@
 // Answers questions of machines, by UDP and by TCP: from the model, or by asking name servers outside.
-import { FetchError, learned, Shares, TcpListener, type Endpoint, type PacketIn, type ServiceDecl, type ServiceHost } from "#app";
+import { defineCounter, FetchError, learned, Shares, TcpListener, type Endpoint, type PacketIn, type ServiceDecl, type ServiceHost } from "#app";
 import {
   buildDns, buildEthernet, buildIpv4, buildIpv6, buildUdp, dnsOpcodes, dnsPort, dnsRcodes, ethertypes, ipProtocols, PacketError, parseDns, parsePacket, type DnsMessage, type DnsOptRecord, type Packet,
 } from "packet-codec";
@@ -22,6 +22,14 @@ const TCP_SIZE = 65_535;
 const TCP_TIMES = { idleMs: 10_000, progressMs: 10_000, lifeMs: 120_000 };
 /** Connections of one port. */
 const TCP_PER_PORT = 4;
+
+/** How questions end. */
+export const questionCounter = defineCounter({
+  name: "axion_dns_questions_total",
+  about: "Questions of machines for names, by answer: own, from the model, of which unknown has no such name; forwarded, as a name server outside has it; failed, as none of these answers; limited, as too many wait; refused, what is not asked here; malformed, without any",
+  label: "answer",
+  values: ["own", "unknown", "forwarded", "failed", "limited", "refused", "malformed"],
+});
 
 /** Who asked, and how the answer gets back. */
 interface Asked {
@@ -102,6 +110,7 @@ class NameService {
       return read();
     } catch (error) {
       if (!(error instanceof PacketError)) throw error;
+      this.host.count(questionCounter, "malformed");
       this.host.log.debug({ err: error }, "malformed question");
       return undefined;
     }
@@ -111,8 +120,12 @@ class NameService {
     const { question } = asked;
     const refusal = question.opcode !== dnsOpcodes.query ? dnsRcodes.notImplemented : (optOf(question)?.version ?? 0) > 0 ? dnsRcodes.badVersion : undefined;
     const reply = refusal === undefined ? answer(this.host.view, asked.port, question) : { rcode: refusal, answers: [] };
-    if (reply === undefined) this.askOthers(asked);
-    else asked.reply(answerTo(asked, { ...reply, answers: [...reply.answers], aa: refusal === undefined }));
+    if (reply === undefined) {
+      this.askOthers(asked);
+      return;
+    }
+    this.host.count(questionCounter, reply.rcode === dnsRcodes.noError ? "own" : reply.rcode === dnsRcodes.nameError ? "unknown" : "refused");
+    asked.reply(answerTo(asked, { ...reply, answers: [...reply.answers], aa: refusal === undefined }));
   }
 
   /** Not waited for: a port's next question does not wait for a name server. */
@@ -120,6 +133,7 @@ class NameService {
     const { id, project_id } = asked.port;
     const mine = this.ofPort.get(id) ?? 0;
     if (!asked.question.rd || mine >= PER_PORT || !this.waiting.admits(project_id)) {
+      this.host.count(questionCounter, asked.question.rd ? "limited" : "refused");
       asked.reply(answerTo(asked, { rcode: asked.question.rd ? dnsRcodes.serverFailure : dnsRcodes.refused }));
       return;
     }
@@ -142,9 +156,11 @@ class NameService {
     for (const server of servers) {
       const found = signal.aborted ? undefined : await this.askServer(server, asked, signal);
       if (found === undefined) continue;
+      this.host.count(questionCounter, "forwarded");
       asked.reply(found);
       return;
     }
+    this.host.count(questionCounter, signal.aborted ? "limited" : "failed");
     asked.reply(answerTo(asked, { rcode: dnsRcodes.serverFailure }));
   }
 

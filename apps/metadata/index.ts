@@ -4,7 +4,7 @@ import { answeredMac } from "../ipam/model.ts";
 import { addressesFor, metadataSettings, metadataTroubleTable, pools, servedNetworkTable, SERVICE, servingHostTable } from "./model.ts";
 import { problems } from "./problems.ts";
 import { derive, rules } from "./rules.ts";
-import { metadataService } from "./service.ts";
+import { metadataService, requestCounter } from "./service.ts";
 import { metadata } from "./tables.ts";
 
 export default {
@@ -21,6 +21,7 @@ export default {
   derive,
   rules,
   services: [metadataService],
+  counters: [requestCounter],
   problems,
   problemKinds: {
     nova_silent: { cause: "Nova's metadata API does not answer", cure: "look whether it runs, and whether --nova-metadata-url is its address" },

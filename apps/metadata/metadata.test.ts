@@ -145,8 +145,9 @@ describe("of Nova", () => {
   });
 
   test.each([[403, 403], [404, 404], [503, 503], [401, 500], [302, 500]])("its %i is the machine's %i", async (status, told) => {
-    const { ask } = await world(NOVA, () => Promise.resolve(new Response("why", { status })));
+    const { h, ask } = await world(NOVA, () => Promise.resolve(new Response("why", { status })));
     expect(await ask(closing("/x"))).toMatch(new RegExp(`^HTTP/1\\.1 ${told} `));
+    expect(["2xx", "4xx", "5xx"].map((c) => h.metrics.value("axion_metadata_requests_total", { status: c }))).toEqual([0, told < 500 ? 1 : 0, told < 500 ? 0 : 1]);
   });
 
   test("where it is out of reach: 503, and a problem", async () => {

@@ -1,5 +1,5 @@
 // Answers machines by HTTP over TCP that the controller speaks itself, from packets that their switch hands up: who asks is known by the port that sent them.
-import { HttpService, learned, Shares, TcpListener, type HttpAnswer, type HttpRequest, type PacketIn, type ServiceDecl, type ServiceHost, type TcpPeer, type TcpStream } from "#app";
+import { defineCounter, HttpService, learned, Shares, TcpListener, type HttpAnswer, type HttpRequest, type PacketIn, type ServiceDecl, type ServiceHost, type TcpPeer, type TcpStream } from "#app";
 import { networkTable, portTable, senderOf, toPort, type Port } from "../l2/model.ts";
 import { builtIn, notFound } from "./built-in.ts";
 import type { GivenFile } from "./given.ts";
@@ -11,6 +11,12 @@ const PIECE = 1 << 18;
 const PIECES = 256;
 /** Packets of one port that wait: a window of segments and acknowledgements. */
 const PACKETS_OF_PORT = 64;
+
+const CLASSES = ["2xx", "3xx", "4xx", "5xx"] as const;
+/** How requests end. */
+export const requestCounter = defineCounter({
+  name: "axion_metadata_requests_total", about: "Requests of machines for metadata, by class of the answer's status", label: "status", values: CLASSES,
+});
 
 interface Machine extends TcpPeer {
   readonly stream: TcpStream;
@@ -45,7 +51,7 @@ class MetadataService {
       const nova = new NovaMetadata(host, url, (why) => host.learn([learned(metadataTroubleTable, "nova", { id: "nova", text: why })]));
       this.source = (port, { address }, request) => nova.answer(port, address, request);
     }
-    const http = new HttpService<Machine>({ answer: (request, peer) => this.answer(request, peer), failed: (error) => host.log.error({ err: error }, "metadata is not answered") });
+    const http = new HttpService<Machine>({ answer: (request, peer) => this.answer(request, peer), failed: (error) => host.log.error({ err: error }, "metadata is not answered"), answered: (status) => host.count(requestCounter, CLASSES[Math.floor(status / 100) - 2] ?? "5xx") });
     this.listener = new TcpListener({
       clock: { monotonic: () => host.clock.monotonic(), setTimeout: (fn, ms) => host.after(ms / 1000, fn) },
       random: host.random, port: SERVICE.port, mac: SERVICE.mac, accept: (stream, peer) => http.serve(stream, { ...peer, stream }),

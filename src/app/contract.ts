@@ -15,7 +15,7 @@ import type { Derivation } from "./rules/derivations.ts";
 import type { PipelineDecl, PortPlace, Rule, StaticFlows } from "./rules/pipeline.ts";
 import type { QuestionAnswer } from "./questions.ts";
 import type { ServiceDecl } from "./service.ts";
-import type { OpsGauge, OpsList } from "./shown.ts";
+import type { OpsCounter, OpsGauge, OpsList } from "./shown.ts";
 import type { Settings } from "./settings.ts";
 import type { AnySoftTable, LiveView } from "./soft-table.ts";
 import type { AnyTable, ReadView, Tx } from "./table.ts";
@@ -154,9 +154,10 @@ export interface App {
   readonly problems?: (view: LiveView) => readonly AppProblem[];
   /** The kinds of problem that it can find, with cause and cure for docs/problems.md. */
   readonly problemKinds?: Readonly<Record<string, ProblemKind>>;
-  /** What operators are shown beside: lists on the ops listener, gauges in the metrics. */
+  /** What operators are shown beside: lists on the ops listener, gauges and counters in the metrics. */
   readonly opsLists?: readonly OpsList[];
   readonly gauges?: readonly OpsGauge[];
+  readonly counters?: readonly OpsCounter[];
   /** What it has for the operator's map. */
   readonly map?: MapPart;
   /** What it knows of packets that an operator, or a tenant, has traced. */

@@ -1,5 +1,6 @@
-// Packets that come up from a switch, and what may come of one: packets out of a port, packets into the pipeline, facts.
+// Packets that come up from a switch, and what may come of one: packets out of a port, packets into the pipeline, facts, counts.
 import type { Logger } from "pino";
+import type { Counted } from "./shown.ts";
 import type { Fact, LiveView } from "./soft-table.ts";
 import type { RegisterDecl, sharedRegisters, SharedRegister, StageName } from "./rules/stages.ts";
 
@@ -47,7 +48,7 @@ export interface StageOut {
 }
 
 /** What a packet handler answers with. */
-export type Out = PacketOut | StageOut | Fact;
+export type Out = PacketOut | StageOut | Fact | Counted;
 
-/** Pure: a packet and the model in; packets and facts out. What has to wait, or to write, is a service: ServiceHost.onPacket. */
+/** Pure: a packet and the model in; packets, facts and counts out. What has to wait, or to write, is a service: ServiceHost.onPacket. */
 export type PacketInHandler = (packet: PacketIn, view: LiveView, log: Logger) => readonly Out[];

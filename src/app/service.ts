@@ -7,6 +7,7 @@ import type { Endpoint } from "./settings.ts";
 import type { DropCount, FlowCounts, PortCount } from "./counting/flow-counts.ts";
 import type { Caller, ResourceHandle } from "./api/resource.ts";
 import type { PacketIn, PacketOut, StageOut } from "./packets.ts";
+import type { OpsCounter } from "./shown.ts";
 import type { Scope } from "./rules/scopes.ts";
 import type { AnySoftTable, Fact, LiveView } from "./soft-table.ts";
 import type { AnyTable, Row, Tx } from "./table.ts";
@@ -123,6 +124,8 @@ export interface ServiceHost {
   /** Sends packets; those of switches that are not connected are dropped. @throws Error naming stage or register of one that cannot be sent */
   send(packets: Iterable<PacketOut | StageOut>): void;
   learn(facts: Iterable<Fact>): void;
+  /** One more of a counter that the app lists. @throws Error naming one that it does not list, or a value that the counter has not */
+  count<V extends string>(counter: OpsCounter<V>, value: NoInfer<V>): void;
   /** Takes back facts of a table that the app lists; ids of none are passed over. */
   forget(table: AnySoftTable, ids: Iterable<string>): void;
   /** Chassis that have a scope, as last compiled: whose switches get what is emitted into it. */

@@ -1,5 +1,5 @@
 // What an app shows operators beside problems: lists on the ops listener, and gauges in its metrics. Both are asked when somebody asks, and read what the
-// app's services keep as facts.
+// app's services keep as facts. What happens many times a second is counted as it happens.
 import type { LiveView } from "./soft-table.ts";
 
 /** A list on the ops listener: `GET /<path>` is a JSON array of what `rows` gives. */
@@ -24,3 +24,21 @@ export interface OpsGauge {
   /** A value, or one for each set of labels; at most 4,096 are shown. */
   read(this: void, view: LiveView): number | Iterable<{ readonly labels: Readonly<Record<string, string>>; readonly value: number }>;
 }
+
+/** Something that an app counts as it happens, in `GET /metrics`: in a service by `ServiceHost.count`, in a packet handler by `counted` among what it answers with. */
+export interface OpsCounter<V extends string = string> {
+  /** `axion_..._total` */
+  readonly name: string;
+  readonly about: string;
+  /** Name of its label, and all values that it may have: each is there from the start, at 0. */
+  readonly label: string;
+  readonly values: readonly V[];
+}
+export const defineCounter = <const V extends string>(counter: OpsCounter<V>): OpsCounter<V> => counter;
+
+/** One more of a counter that the app lists. */
+export interface Counted {
+  readonly counted: OpsCounter;
+  readonly value: string;
+}
+export const counted = <V extends string>(counter: OpsCounter<V>, value: NoInfer<V>): Counted => ({ counted: counter, value });

@@ -1,11 +1,11 @@
 // Lists and gauges of apps on the ops listener.
 import { afterEach, expect, test } from "vitest";
-import type { App, LiveView } from "#app";
+import { defineCounter, type App, type LiveView } from "#app";
 import { pino } from "pino";
 import { hookGuard } from "../lib/hook-guard.ts";
 import { Metrics } from "../lib/metrics.ts";
 import { createOps, type OpsServer } from "./server.ts";
-import { appGauges, appLists } from "./shown.ts";
+import { appCounters, appGauges, appLists } from "./shown.ts";
 
 const log = pino({ level: "silent" });
 const view = {} as LiveView;
@@ -65,4 +65,15 @@ test("gauges are read when the metrics are; one that throws has no value, and of
   expect(text).toContain('axion_lamps_by_state{state="on"} 7');
   expect(text).not.toMatch(/^axion_lamps_broken\{/m);
   expect(text.match(/^axion_lamps_many\{/gm)).toHaveLength(4096);
+});
+
+test("a counter has all of its values from the start; what it has not, and what an app does not list, is an error", async () => {
+  const metrics = new Metrics();
+  const flashes = defineCounter({ name: "axion_flashes_total", about: "flashes", label: "colour", values: ["red", "green"] });
+  const count = appCounters(metrics, [{ name: "light", about: "", counters: [flashes] }]);
+  count("light", flashes, "red");
+  count("light", flashes, "red");
+  expect(await metrics.text()).toMatch(/^axion_flashes_total\{colour="red"\} 2\naxion_flashes_total\{colour="green"\} 0$/m);
+  expect(() => count("light", flashes, "blue")).toThrow("counter axion_flashes_total of app light has no value blue");
+  expect(() => count("dark", flashes, "red")).toThrow("app dark counts axion_flashes_total, which it does not list");
 });

@@ -1,6 +1,6 @@
 // What apps show operators: their lists (App.opsLists) as GET on the ops listener, and their gauges (App.gauges) among the metrics.
 import { Readable } from "node:stream";
-import type { App, LiveView, OpsList } from "#app";
+import type { App, LiveView, OpsCounter, OpsList } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics, Sample } from "../lib/metrics.ts";
@@ -68,6 +68,23 @@ export function appGauges(metrics: Metrics, { apps, view, guard }: Pick<ShownPar
       else metrics.gauge(name, about, read, labels);
     }
   }
+}
+
+/** Adds every counter, each of its values at 0; what it gives counts one more for an app. @throws Error when a name is taken, or no metric name */
+export function appCounters(metrics: Metrics, apps: readonly App[]): (app: string, counter: OpsCounter, value: string) => void {
+  const counters = new Map(apps.flatMap((app) => (app.counters ?? []).map(({ name, about, label, values }) => {
+    const counter = metrics.counter(name, about, [label]);
+    for (const value of values) counter.inc({ [label]: value }, 0);
+    return [`${app.name} ${name}`, (value: string): void => {
+      if (!values.includes(value)) throw new Error(`counter ${name} of app ${app.name} has no value ${value}`);
+      counter.inc({ [label]: value });
+    }] as const;
+  })));
+  return (app, { name }, value) => {
+    const count = counters.get(`${app} ${name}`);
+    if (count === undefined) throw new Error(`app ${app} counts ${name}, which it does not list`);
+    count(value);
+  };
 }
 
 function samplesOf(read: number | Iterable<Sample>): Sample[] {

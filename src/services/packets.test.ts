@@ -1,7 +1,7 @@
 // What a handler reads of a packet's registers, through a real switch: a packet goes into a stage with registers set, a flow there
 // punts it, and the handler finds in it what was set.
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { definePipeline, type PacketIn, type StageOut } from "#app";
+import { counted, defineCounter, definePipeline, type PacketIn, type StageOut } from "#app";
 import { ports } from "node-openflow";
 import { pino } from "pino";
 import { SimulatedClock } from "../lib/clock.ts";
@@ -20,12 +20,14 @@ const pipeline = definePipeline({
   tables: { seen: { stage: "forward", miss: "drop", about: "", match: [] } },
 });
 const heard: PacketIn[] = [];
-const app = { name: "a", about: "", pipeline, packetIn: { seen: (packet: PacketIn) => (heard.push(packet), []) } };
+const seen = defineCounter({ name: "axion_seen_total", about: "", label: "how", values: ["once"] });
+const app = { name: "a", about: "", pipeline, counters: [seen], packetIn: { seen: (packet: PacketIn) => (heard.push(packet), [counted(seen, "once")]) } };
 const layout = new Layout([app]);
 const facts = new Facts([], new SimulatedClock());
 const complaints: object[] = [];
+const counts: unknown[] = [];
 const guard = hookGuard({ error: (fields: object): void => void complaints.push(fields) });
-const packets = new Packets({ apps: [app], layout, view: new View(new Layer(), undefined, facts), facts, guard, log: pino({ level: "silent" }) });
+const packets = new Packets({ apps: [app], layout, view: new View(new Layer(), undefined, facts), facts, guard, log: pino({ level: "silent" }), count: (...count) => void counts.push(count) });
 let ovs: Ovs;
 let world: World;
 
@@ -87,4 +89,13 @@ test("types follow the declarations", async () => {
   expect(typeof wrong).toBe("string");
   // @ts-expect-error -- not a register of this pipeline
   expect(() => packet.register("worde", pipeline)).toThrow();
+});
+
+test("what a handler counts is counted where the packet is answered, not where it is only heard", async () => {
+  counts.length = 0;
+  await sent({});
+  expect(counts).toEqual([["a", seen, "once"]]);
+  const raw = { chassis: "hv1", inPort: 1, tableId: layout.table("seen").id, data: Buffer.alloc(60), match: {} };
+  packets.hear(raw);
+  expect([heard.length, counts.length]).toEqual([2, 1]);
 });

@@ -1,6 +1,6 @@
 // Packets between switches and apps: a packet that came up goes to the handler of its table; what handlers and services send goes out
 // of a port as it is, or into a stage by actions made here; what they learned goes to the soft tables.
-import type { AnySoftTable, App, Fact, LiveView, Out, PacketIn, PacketInHandler, PacketOut, StageOut } from "#app";
+import type { AnySoftTable, App, Counted, Fact, LiveView, OpsCounter, Out, PacketIn, PacketInHandler, PacketOut, StageOut } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Facts } from "../model/facts.ts";
@@ -24,6 +24,8 @@ export interface PacketsOptions {
   readonly facts: Facts;
   readonly guard: HookGuard;
   readonly log: Logger;
+  /** One more of a counter of an app. @throws Error when it lists no such counter, or the counter has no such value */
+  readonly count: (app: string, counter: OpsCounter, value: string) => void;
 }
 
 export class Packets {
@@ -45,11 +47,11 @@ export class Packets {
 
   /** A packet of a table that is heard, at a switch of which another controller is the master: what is learned of it is kept, what is to be sent that one sends. */
   hear(packet: RawPacket): void {
-    this.handle(packet);
+    this.handle(packet, false);
   }
 
-  /** Gives a packet to its handler; what the handler throws costs this packet alone. */
-  handle(packet: RawPacket): readonly (PacketOut | LoweredOut)[] {
+  /** Gives a packet to its handler; what the handler throws costs this packet alone. `counts`: what it counts is counted here. */
+  handle(packet: RawPacket, counts = true): readonly (PacketOut | LoweredOut)[] {
     const { layout, view, guard, log } = this.options;
     const table = layout.tableById(packet.tableId);
     if (table === undefined) return [];
@@ -61,7 +63,7 @@ export class Packets {
     for (const listener of listeners ?? []) listener(seen);
     if (found === undefined) return [];
     const { app, handler } = found;
-    return guard({ app, hook: "packetIn" }, { chassis, table: table.name }, () => this.take(app, handler(seen, view, log)), []);
+    return guard({ app, hook: "packetIn" }, { chassis, table: table.name }, () => this.take(app, handler(seen, view, log), counts), []);
   }
 
   /** Gives what flows of a table of the app punt to `listener` as well, which must not throw. @throws Error when the table is none of the app */
@@ -90,10 +92,11 @@ export class Packets {
     for (const id of ids) this.options.facts.forget(table, id);
   }
 
-  private take(app: string, outs: readonly Out[]): (PacketOut | LoweredOut)[] {
+  private take(app: string, outs: readonly Out[], counts: boolean): (PacketOut | LoweredOut)[] {
     const facts = outs.filter((out): out is Fact => "fact" in out);
-    const packets = this.lower(app, outs.filter((out): out is PacketOut | StageOut => !("fact" in out)));
+    const packets = this.lower(app, outs.filter((out): out is PacketOut | StageOut => !("fact" in out || "counted" in out)));
     this.learn(facts);
+    if (counts) for (const out of outs.filter((o): o is Counted => "counted" in o)) this.options.count(app, out.counted, out.value);
     return packets;
   }
 }

@@ -1,7 +1,7 @@
 // Runs the services of apps: each has a host of its own, whose timers, subscriptions and requests end with it.
 import { AsyncLocalStorage } from "node:async_hooks";
 import {
-  FetchError, PacketRateError, type AnySoftTable, type AnyTable, type App, type Caller, type Cancel, type Clock, type DropCount, type Endpoint, type ExchangeOptions, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type PortCount, type LiveView, type PacketIn, type PacketLimits, type PacketOut,
+  FetchError, PacketRateError, type AnySoftTable, type AnyTable, type App, type Caller, type Cancel, type Clock, type DropCount, type Endpoint, type ExchangeOptions, type Fact, type FetchAnswer, type FetchOptions, type FlowCounts, type PortCount, type LiveView, type OpsCounter, type PacketIn, type PacketLimits, type PacketOut,
   type Random, type ResourceHandle, type Row, type RowChange, type Scope, type ServiceDecl, type ServiceHost, type StageOut, type Tx,
 } from "#app";
 import type { Logger } from "pino";
@@ -29,6 +29,8 @@ export interface ServicesOptions {
   readonly receipts: { confirmed(chassis: string): number; synced(chassis: string): boolean | undefined; onConfirmed(listener: (chassis: string, generation: number) => void): () => void };
   readonly send: (app: string, packets: Iterable<PacketOut | StageOut>) => void;
   readonly learn: (facts: Iterable<Fact>) => void;
+  /** One more of a counter of an app. @throws Error when it lists no such counter, or the counter has no such value */
+  readonly count: (app: string, counter: OpsCounter, value: string) => void;
   /** @throws Error when the table is none of the app */
   readonly forget: (app: string, table: AnySoftTable, ids: Iterable<string>) => void;
   /** Which chassis have a scope. */
@@ -230,6 +232,10 @@ class Host implements ServiceHost {
   send(packets: Iterable<PacketOut | StageOut>): void {
     this.check();
     this.options.send(this.hook.app, packets);
+  }
+
+  count(counter: OpsCounter, value: string): void {
+    this.options.count(this.hook.app, counter, value);
   }
 
   learn(facts: Iterable<Fact>): void {

@@ -17,11 +17,13 @@ import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { SeededRandom, type Random } from "../../src/lib/random.ts";
 import { Facts } from "../../src/model/facts.ts";
 import { History } from "../../src/model/past/history.ts";
+import { Metrics } from "../../src/lib/metrics.ts";
 import { Model } from "../../src/model/model.ts";
 import { earlierLayouts } from "../../src/model/layouts.ts";
 import { danglingProblems, mendReferences } from "../../src/model/references.ts";
 import type { View } from "../../src/model/view.ts";
 import { createNorthbound, type Northbound, type NorthboundOptions } from "../../src/northbound/index.ts";
+import { appCounters } from "../../src/ops/shown.ts";
 import { FlowDump, lineOf } from "../../src/ops/flows/flow-dump.ts";
 import { PastFlows, type PastLimits } from "../../src/ops/flows/past.ts";
 import { Reacher } from "../../src/ops/trace/reach.ts";
@@ -130,6 +132,8 @@ export class Harness {
   readonly confirmations: Receipts;
   /** What the compiler complained of: rules that failed, flows in conflict. */
   readonly complaints: object[];
+  /** What apps count. */
+  readonly metrics = new Metrics();
   /** Rows whose ground was gone when it started. */
   takenBack: readonly object[] = [];
   private failure: unknown;
@@ -152,7 +156,8 @@ export class Harness {
     const guard = hookGuard({ error: (fields: object): void => void complaints.push(fields) }, () => this.clock.now());
     this.facts = new Facts(allSoftTables(apps), this.clock);
     this.view = engine.view.with(this.facts);
-    this.packets = new Packets({ apps, layout, view: this.view, facts: this.facts, guard, log: silent });
+    const count = appCounters(this.metrics, apps);
+    this.packets = new Packets({ apps, layout, view: this.view, facts: this.facts, guard, log: silent, count });
     const asked = new Asked(this.clock);
     const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => this.countsOf?.(chassis, cookie, options), clock: this.clock });
     const [dropping, counting] = [droppingRules(apps), countingRules(apps)];
@@ -172,7 +177,7 @@ export class Harness {
         this.packets.lower(app, all); // says what could not be sent
         for (const packet of all) this.sent.push({ app, packet });
       },
-      learn: (facts) => this.packets.learn(facts),
+      learn: (facts) => this.packets.learn(facts), count,
       forget: (app, table, ids) => this.packets.forget(app, table, ids),
       scopes: engine,
       onPacket: (app, table, listener) => this.packets.subscribe(app, table, listener),

@@ -22,6 +22,8 @@ export interface HttpOptions<P> {
   /** What it throws, or rejects with, goes to `failed`, and is answered by 500. */
   readonly answer: (request: HttpRequest, peer: P) => HttpAnswer | Promise<HttpAnswer>;
   readonly failed: (error: unknown) => void;
+  /** Told of the status of each answer. */
+  readonly answered?: (status: number) => void;
   /** Bytes of a request's body, default 65,536; more are refused with 413. */
   readonly bodyMax?: number;
 }
@@ -63,7 +65,7 @@ export class HttpService<P> {
         length += chunk.length;
         if (length > bodyMax) {
           response.shouldKeepAlive = false;
-          send(response, { status: 413, body: "413 Content Too Large\n" });
+          this.send(response, { status: 413, body: "413 Content Too Large\n" });
           return;
         }
         chunks.push(chunk);
@@ -84,12 +86,13 @@ export class HttpService<P> {
       if (response.destroyed) over();
       else response.once("close", over);
     }
-    if (!response.destroyed) send(response, said);
+    if (!response.destroyed) this.send(response, said);
   }
-}
 
-function send(response: ServerResponse, { status, headers = {}, body = "" }: HttpAnswer): void {
-  const bytes = Buffer.from(body);
-  response.writeHead(status, { "content-type": "text/plain; charset=UTF-8", ...headers, "content-length": bytes.length });
-  response.end(bytes);
+  private send(response: ServerResponse, { status, headers = {}, body = "" }: HttpAnswer): void {
+    const bytes = Buffer.from(body);
+    response.writeHead(status, { "content-type": "text/plain; charset=UTF-8", ...headers, "content-length": bytes.length });
+    response.end(bytes);
+    this.options.answered?.(status);
+  }
 }
