@@ -1,7 +1,10 @@
-// The resources tap_services and tap_flows. Both ends are of the project that copies: nobody hears another's packets.
+// The resources tap_services, tap_flows and tap_mirrors. Ports at either end are of the project that copies: nobody hears another's packets.
 import { conflict, defineResource, extendResource, forbidden, invalidInput, memberOf, notFound, orNull, reference, type Alias, type ApiContext, type LiveView, type Row, type Tx } from "#app";
 import { portResource, portTable, type Port } from "../l2/model.ts";
-import { COPIES_MAX, DIRECTIONS, tapActiveTable, tapFlowResource, tapFlowTable, tapServiceResource, tapServiceTable, type Direction, type TapFlow, type TapService } from "./model.ts";
+import { isEndpoint } from "./mirrors.ts";
+import {
+  COPIES_MAX, DIRECTIONS, MIRROR_TYPES, tapActiveTable, tapFlowResource, tapFlowTable, tapMirrorResource, tapMirrorTable, tapServiceResource, tapServiceTable, type Direction, type TapFlow, type TapMirror, type TapService,
+} from "./model.ts";
 import { parseVlans } from "./vlans.ts";
 
 const MEMBER = memberOf();
@@ -55,6 +58,12 @@ const tapService = defineResource(tapServiceResource, {
   present: statusOf,
 });
 
+/** @throws ApiError 409 TooManyCopies when a port would be copied too often */
+function checkCopies(tx: Tx, port: string, more: number): void {
+  const now = tx.count(tapFlowTable, "source", port) + tx.by(tapMirrorTable, "port", port).reduce((sum, m) => sum + Object.keys(m.directions).length, 0);
+  if (now + more > COPIES_MAX) throw conflict("TooManyCopies", `Port ${port} is copied ${now} times by tap flows and tap mirrors; ${COPIES_MAX} is the most.`);
+}
+
 /** @throws ApiError 400 naming the attribute */
 function checkVlans(text: string): void {
   try {
@@ -92,7 +101,7 @@ const tapFlow = defineResource(tapFlowResource, {
     if (service.project_id !== project_id) throw forbidden("TapServiceNotBelongToProject", "The specified tap service does not belong to the project");
     const source = ownPort(input.source_port as string, { project_id }, ctx);
     if (source.id === service.port_id) throw invalidInput(`'source_port' ${source.id} is the port of the tap service itself`);
-    if (tx.count(tapFlowTable, "source", source.id) >= COPIES_MAX) throw conflict("TooManyTapFlows", `Port ${source.id} is the source of ${COPIES_MAX} tap flows, which is the most.`);
+    checkCopies(tx, source.id, 1);
     const filter = input.vlan_filter as string | null;
     if (filter !== null) checkVlans(filter);
     const row: TapFlow = { id, project_id, name, description, tap_service_id: service.id, source_port: source.id, direction: input.direction as Direction, vlan_filter: filter };
@@ -107,21 +116,91 @@ const tapFlow = defineResource(tapFlowResource, {
   present: statusOf,
 });
 
+/** A session id of ERSPAN has 10 bits (draft-foschiano-erspan section 4.1), a key of GRE 32 (RFC 2890 section 2). */
+const TUNNEL_MAX = { gre: 2 ** 32 - 1, erspanv1: 1023 } as const;
+
+/** @throws ApiError 400 naming what is wrong */
+function checkDirections({ directions, mirror_type }: Pick<TapMirror, "directions" | "mirror_type">): void {
+  const given = Object.entries(directions);
+  if (given.length === 0) throw invalidInput("'directions' names none of IN, OUT and BOTH");
+  if (directions.BOTH !== undefined && given.length > 1) throw invalidInput("'directions' names BOTH beside others");
+  for (const [direction, id] of given) {
+    if (id < 0 || id > TUNNEL_MAX[mirror_type]) throw invalidInput(`'directions' has ${id} for ${direction}; tunnels of type ${mirror_type} have ids from 0 to ${TUNNEL_MAX[mirror_type]}`);
+  }
+}
+/** A tunnel to one machine is told by its id alone. @throws ApiError 409 TapMirrorTunnelConflict */
+function checkTunnels(tx: Tx, { directions, remote_ip }: Pick<TapMirror, "directions" | "remote_ip">): void {
+  const taken = new Set(tx.by(tapMirrorTable, "remote", remote_ip).flatMap((m) => Object.values(m.directions)));
+  for (const id of Object.values(directions)) {
+    if (taken.has(id)) throw conflict("TapMirrorTunnelConflict", `Tap Mirror with tunnel_id ${id} to ${remote_ip} exists.`);
+    taken.add(id);
+  }
+}
+/** @throws ApiError 400 */
+function checkRemote(tx: Tx, ip: string): void {
+  if (/^(0\.|127\.|2(2[4-9]|[345]\d)\.|ff|::)/.test(ip)) throw invalidInput(`'remote_ip' ${ip} is no address of a machine`);
+  if (isEndpoint(tx, ip)) throw invalidInput(`'remote_ip' ${ip} is where the tunnels of a host end`);
+}
+
+const tunnelId = { check: { type: "integer" } } as const;
+const tapMirror = defineResource(tapMirrorResource, {
+  collection: "tap_mirrors",
+  path: "taas/tap_mirrors",
+  about: "A port whose packets are copied to a machine outside, by GRE or ERSPAN.",
+  alias: "tap-mirror",
+  table: tapMirrorTable,
+  standard: ["id", "name", "project", "description"],
+  notFound: { type: "TapMirrorNotFound", message: (id) => `Tap Mirror  ${id} does not exist` },
+  attributes: {
+    port_id: { type: "uuid", about: "The port that is copied.", post: true, required: true, filter: true, index: "port" },
+    remote_ip: { type: "string", about: "The machine that copies are sent to, from the port's host.", post: true, required: true, check: { type: "ip" } },
+    mirror_type: { type: "string", about: "How copies are encapsulated.", post: true, required: true, check: { enum: MIRROR_TYPES } },
+    directions: {
+      type: "object", about: "Of what the machine gets (`IN`), sends (`OUT`), or both in one tunnel (`BOTH`) the tunnel's id: a key of GRE, a session id of ERSPAN.", post: true, required: true,
+      check: { dict: { IN: tunnelId, OUT: tunnelId, BOTH: tunnelId } },
+    },
+  },
+  policy,
+  quota: { default: 10 },
+  bulk: true,
+  create(tx, { id, project_id, name, description }, input, ctx) {
+    const row: TapMirror = {
+      id, project_id, name, description, port_id: ownPort(input.port_id as string, { project_id }, ctx).id, remote_ip: input.remote_ip as string, mirror_type: input.mirror_type as TapMirror["mirror_type"],
+      directions: input.directions as TapMirror["directions"],
+    };
+    checkDirections(row);
+    checkRemote(tx, row.remote_ip);
+    checkTunnels(tx, row);
+    checkCopies(tx, row.port_id, Object.keys(row.directions).length);
+    tx.put(tapMirrorTable, row);
+    return row;
+  },
+  update(tx, row) {
+    tx.put(tapMirrorTable, row);
+    return row;
+  },
+  remove: (tx, row) => tx.delete(tapMirrorTable, row.id),
+});
+
 const ofPort = extendResource(portResource, {
   remove(tx, port) {
     for (const service of tx.by(tapServiceTable, "port", port.id)) removeService(tx, service);
     for (const flow of tx.by(tapFlowTable, "source", port.id)) removeFlow(tx, flow);
+    for (const { id } of tx.by(tapMirrorTable, "port", port.id)) tx.delete(tapMirrorTable, id);
   },
 });
 
-export const resources = [tapService, tapFlow];
+export const resources = [tapService, tapFlow, tapMirror];
 export const extend = [ofPort];
 export const references = [
   reference(tapServiceTable, { to: portTable, ids: (s) => s.port_id, gone: removeService }),
   reference(tapFlowTable, { to: portTable, ids: (f) => f.source_port, gone: removeFlow }),
   reference(tapFlowTable, { to: tapServiceTable, ids: (f) => f.tap_service_id, gone: removeFlow }),
+  reference(tapMirrorTable, { to: portTable, ids: (m) => m.port_id, gone: (tx, m) => tx.delete(tapMirrorTable, m.id) }),
 ];
 export const aliases: readonly Alias[] = [
   { alias: "taas", name: "Neutron Tap as a Service", description: "Copies of the packets of ports are sent to other ports.", updated: "2015-01-14T10:00:00-00:00" },
   { alias: "taas-vlan-filter", name: "VLAN filtering for Neutron Tap as a Service", description: "Tap flows of frames with certain tags.", updated: "2018-01-14T10:00:00-00:00" },
+  { alias: "tap-mirror", name: "Tap as a Service GRE or ERSPAN mirror", description: "Copies of the packets of ports are sent to machines outside.", updated: "2023-05-05T11:45:00-00:00" },
+  { alias: "tap-mirror-both-direction", name: "Tap as a Service mirror with BOTH direction support", description: "Both directions of a tap mirror by one tunnel.", updated: "2025-12-15T11:45:00-00:00" },
 ];

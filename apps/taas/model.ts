@@ -1,5 +1,5 @@
 // taas's entities: tap services and mirrors, to which the packets of ports are copied, and what follows from them.
-import { defineScope, defineTable, resourceHandle, type Row, type StandardRow } from "#app";
+import { definePool, defineScope, defineTable, resourceHandle, type Row, type StandardRow } from "#app";
 import { portTable } from "../l2/model.ts";
 import type { VlanRange } from "./vlans.ts";
 
@@ -28,21 +28,38 @@ export const tapFlowResource = resourceHandle<TapFlow>("tap_flow");
 export const tapFlowTable = defineTable<TapFlow>()("tap_flow", {
   resource: "tap_flow",
   indexes: { project: (f) => f.project_id, service: (f) => f.tap_service_id, source: (f) => f.source_port },
-  pairs: { sources: (f) => ["all", f.source_port] },
 });
+
+/** By what copies leave for a machine outside. */
+export const MIRROR_TYPES = ["gre", "erspanv1"] as const;
+/** Copies of a port's packets to a machine outside, by a tunnel from the port's host. */
+export interface TapMirror extends Named {
+  readonly port_id: string;
+  readonly remote_ip: string;
+  readonly mirror_type: (typeof MIRROR_TYPES)[number];
+  /** Keys of GRE, session ids of ERSPAN. */
+  readonly directions: Readonly<Partial<Record<Direction, number>>>;
+}
+export const tapMirrorResource = resourceHandle<TapMirror>("tap_mirror");
+export const tapMirrorTable = defineTable<TapMirror>()("tap_mirror", { resource: "tap_mirror", indexes: { project: (m) => m.project_id, port: (m) => m.port_id, remote: (m) => m.remote_ip } });
+/** Who holds the OpenFlow port of the tunnel for one of its directions, at each host. */
+export const tunnelHolder = (mirror: string, direction: string): string => `${mirror}/${direction}`;
+export const mirrorPorts = definePool({ name: "mirror-port", of: "ofport", min: 60_001, max: 65_000, about: "OpenFlow ports of tunnels of tap mirrors" });
 
 /** So many copies of one port's packets; each is work for its switch. */
 export const COPIES_MAX = 8;
 
-/** A copy of what a port sends, or gets. */
-export interface Copy {
-  /** Of the tap service: copies travel with it, and their flows are found by it. */
-  readonly vni: number;
-  readonly service: string;
+/** A copy of what a port sends, or gets (derived). `id` is the tap flow's, or the holder's of the tunnel. */
+export interface Copy extends Row {
+  readonly port_id: string;
   readonly direction: Direction;
   /** Empty: whatever tag. */
   readonly vlans: readonly VlanRange[];
+  /** To a tap service, by its VNI, or by the tunnel of a mirror. */
+  readonly to: { readonly service: string; readonly vni: number } | { readonly tunnel: string };
 }
+export const copyTable = defineTable<Copy>()("tap_copy", { derived: true, indexes: { port: (c) => c.port_id }, pairs: { ports: (c) => ["all", c.port_id] } });
+
 /** A port whose packets are copied (derived). `id` is the port's. */
 export interface TappedPort extends Row {
   readonly copies: readonly Copy[];

@@ -4,21 +4,16 @@
 import { chassisScope, claim, claimTable, derivation, each, eachPair, load, next, numberOf, poolNumberTable, setField, toEntrance, toTable, type Claim, type PortContext, type ReadView } from "#app";
 import { activeAttachment, attachmentTable, fromScope, hostScope, type Attachment } from "../l2/model.ts";
 import { receiveVni, sendVni, vniPool, vniRanges, withVni } from "../overlay/model.ts";
-import { tapFlowTable, tapHostsTable, tappedPortTable, tapPlaceTable, tapScope, tapSendersScope, tapServiceTable, type Copy, type TapHosts, type TapPlace } from "./model.ts";
+import { derive as mirrorDerive, rules as mirrorRules, tunnelKey } from "./mirrors.ts";
+import {
+  copyTable, mirrorPorts, tapFlowTable, tapHostsTable, tappedPortTable, tapPlaceTable, tapScope, tapSendersScope, tapServiceTable, type Copy, type TapHosts, type TapPlace, type TappedPort,
+} from "./model.ts";
 import { taas } from "./tables.ts";
 import { parseVlans, partsOf, PRESENT } from "./vlans.ts";
 
 /** Who holds the VNI of a tap service. */
 const vniHolder = (service: string): string => `taas/${service}`;
 const vniOf = (view: ReadView, service: string): number | undefined => numberOf(view, vniPool, "", vniHolder(service));
-
-/** Copies of a port's packets, each way to a service once. */
-function copiesOf(view: ReadView, port: string): Copy[] {
-  return view.by(tapFlowTable, "source", port).toSorted((a, b) => (a.id < b.id ? -1 : 1)).flatMap(({ tap_service_id: service, direction, vlan_filter }) => {
-    const vni = vniOf(view, service);
-    return vni === undefined ? [] : [{ vni, service, direction, vlans: vlan_filter === null ? [] : parseVlans(vlan_filter) }];
-  });
-}
 
 export const derive = [
   derivation({
@@ -34,11 +29,15 @@ export const derive = [
     },
   }),
   derivation({
-    name: "tapped-port", on: eachPair(tapFlowTable, "sources"), into: tappedPortTable, reads: [poolNumberTable],
-    derive({ b: id }, view) {
-      const copies = copiesOf(view, id);
-      return copies.length === 0 ? undefined : { id, copies };
+    name: "tap-copy", on: each(tapFlowTable), into: copyTable, reads: [poolNumberTable],
+    derive({ id, tap_service_id: service, source_port, direction, vlan_filter }, view): Copy | undefined {
+      const vni = vniOf(view, service);
+      return vni === undefined ? undefined : { id, port_id: source_port, direction, vlans: vlan_filter === null ? [] : parseVlans(vlan_filter), to: { service, vni } };
     },
+  }),
+  derivation({
+    name: "tapped-port", on: eachPair(copyTable, "ports"), into: tappedPortTable, reads: [],
+    derive: ({ b: id }, view): TappedPort => ({ id, copies: view.by(copyTable, "port", id).toSorted((a, b) => (a.id < b.id ? -1 : 1)) }),
   }),
   derivation({
     name: "tap-service-hosts", on: each(tapServiceTable), into: tapHostsTable, reads: [attachmentTable],
@@ -54,18 +53,26 @@ export const derive = [
       return source === undefined || tap === undefined ? undefined : { id, hosts: [...new Set([source.chassis, tap.chassis])] };
     },
   }),
+  ...mirrorDerive,
 ];
 
-/** A copy on its way; the packet itself goes on. */
-const copyTo = (vni: number) => ({ type: "clone", actions: [setField("in_port", 0), load("net", vni), toTable("tap_deliver")] }) as const;
+/** A copy on its way; the packet itself goes on. `key`: of a tap service its VNI, else of a mirror's tunnel. */
+const copyTo = (key: number) => ({ type: "clone", actions: [setField("in_port", 0), load("net", key), toTable("tap_deliver")] }) as const;
+
+/** By which key a copy finds its way at a host; undefined: it has none yet. */
+function keyAt(view: ReadView, { to }: Copy, chassis: string): number | undefined {
+  if ("vni" in to) return to.vni;
+  const port = numberOf(view, mirrorPorts, chassis, to.tunnel);
+  return port === undefined ? undefined : tunnelKey(port);
+}
 
 /** What of a direction is copied where to, by its tag. What several tap flows copy to one service goes there once. */
-function parted(copies: readonly Copy[], direction: "IN" | "OUT") {
+function parted(view: ReadView, copies: readonly Copy[], direction: "IN" | "OUT", chassis: string) {
   const asked = copies.filter((c) => c.direction === direction || c.direction === "BOTH");
   return partsOf(asked.map((c) => c.vlans)).map(({ vlan_vid, among }) => ({
     priority: vlan_vid === undefined ? 100 : 110,
     tag: vlan_vid === undefined ? {} : { vlan_vid },
-    actions: [...[...new Set(among.map((i) => asked[i]!.vni))].map(copyTo), next],
+    actions: [...[...new Set(among.flatMap((i) => keyAt(view, asked[i]!, chassis) ?? []))].map(copyTo), next],
   }));
 }
 
@@ -74,14 +81,15 @@ const tapped = taas.rule({
   about: "a port whose packets are copied, at each place where it is",
   on: each(tappedPortTable),
   emit({ id, copies }, view, out) {
-    const [sent, got] = [parted(copies, "OUT"), parted(copies, "IN")];
     for (const at of view.by(attachmentTable, "port", id)) {
       const scope = chassisScope(at.chassis);
-      for (const { service } of copies) {
-        out.include(scope, tapScope(service));
-        out.include(tapSendersScope(service), fromScope(at.chassis));
+      for (const { to } of copies) {
+        if (!("service" in to)) continue;
+        out.include(scope, tapScope(to.service));
+        out.include(tapSendersScope(to.service), fromScope(at.chassis));
       }
-      for (const { priority, tag, actions } of sent) out.flow(scope, "tap_out", { priority, match: { "reg:in_port_key": at.port_key, ...tag }, actions });
+      for (const { priority, tag, actions } of parted(view, copies, "OUT", at.chassis)) out.flow(scope, "tap_out", { priority, match: { "reg:in_port_key": at.port_key, ...tag }, actions });
+      const got = parted(view, copies, "IN", at.chassis);
       for (const { priority, tag, actions } of got) out.flow(scope, "tap_in", { priority, match: { "reg:out_port_key": at.port_key, ...tag }, actions });
       if (got.length > 0) out.flow(scope, "tap_in", { priority: 200, match: { "reg:out_port_key": at.port_key, ...returning(at) }, actions: [next] });
     }
@@ -107,7 +115,7 @@ const delivered = taas.rule({
   },
 });
 
-export const rules = [tapped, delivered];
+export const rules = [tapped, delivered, ...mirrorRules];
 
 export const portContext: readonly PortContext[] = [{
   ingress: (view, { port_id: id }) => copies(view, id, "OUT"),

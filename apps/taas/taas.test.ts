@@ -126,7 +126,7 @@ test("who may copy what: both ports and the service are the project's", async ()
   expect((await h.call("PUT", `${FLOWS}/${flowId}`, { tap_flow: { direction: "IN" } }, p)).status).toBe(400);
   expect((await h.call("PUT", `${FLOWS}/${flowId}`, { tap_flow: { name: "n" } }, p)).body.tap_flow).toMatchObject({ name: "n", direction: "BOTH", vlan_filter: null, tenant_id: "p" });
   for (let i = 1; i < COPIES_MAX; i++) await flow(mine, source, { direction: "IN" });
-  expect(await refused(FLOWS, "tap_flow", { tap_service_id: mine, source_port: source, direction: "IN" })).toBe("409 TooManyTapFlows");
+  expect(await refused(FLOWS, "tap_flow", { tap_service_id: mine, source_port: source, direction: "IN" })).toBe("409 TooManyCopies");
 });
 
 test("status is what switches have: both ports at a host that has confirmed, and no longer than that; a port takes its taps along", async () => {

@@ -9,6 +9,6 @@ export const taas = definePipeline({
       stage: "egress", after: ["qos_in", "qos_in_packets"], before: ["push_tag"], miss: "next", about: "what gets to a port, whatever it is and whoever sent it: copies of it",
       match: ["reg:out_port_key", "reg:in_port_key", "reg:from_network", "in_port", "vlan_vid"],
     },
-    tap_deliver: { stage: "egress", miss: "drop", aside: true, copies: true, about: "a copy: out of the port that it is for, or to the host that has this; its VNI is in net", match: ["reg:net"] },
+    tap_deliver: { stage: "egress", miss: "drop", aside: true, copies: true, about: "a copy: out of the port or the tunnel that it is for, or to the host that has the port; which one is in net", match: ["reg:net"] },
   },
 });

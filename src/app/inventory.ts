@@ -1,5 +1,6 @@
 // Inventory: what the switches told us, as rows of the model. Stored, so that a restarted controller knows where every
 // port is before the first switch is back. Written by the southbound layer only; apps read it.
+import { normalizeIp } from "../lib/address.ts";
 import { definePool, type Pool } from "./pools.ts";
 import { defineTable } from "./table.ts";
 
@@ -43,7 +44,8 @@ export const chassisTable = defineTable<Chassis>()("chassis", {
     hostname: (c) => c.hostname,
     key: (c) => String(c.key),
     physical_network: (c) => Object.keys(c.bridge_mappings),
-    endpoint: (c) => (c.encap_ip === "" ? undefined : c.encap_ip),
+    /** In its canonical form, which its database need not have. */
+    endpoint: (c) => (c.encap_ip === "" ? undefined : (normalizeIp(c.encap_ip) ?? c.encap_ip)),
     zone: (c) => zoneOf(c),
     draining: (c) => (c.drain === true ? "" : undefined),
     /** `<type>/<4 or 6>`: each encapsulation that it may use, with the family of its endpoint. */

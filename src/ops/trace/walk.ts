@@ -113,9 +113,12 @@ export function* walk(parts: WalkParts, first: Arrival): Asking<Walk> {
     const hopOf = (made: { readonly pass: number; readonly table: number; readonly flow: unknown }): Hop<Ref> | undefined =>
       passes[made.pass]?.findLast((hop) => hop.table === made.table && hop.flow === made.flow) ?? passes[made.pass]?.at(-1);
     for (const output of result.outputs) {
+      if (parts.copies(output.table)) {
+        notes.add(`a copy leaves ${chassis} by ${nameOf(view, output.port)}, which is no matter of whom the packet is for`);
+        continue;
+      }
       const left = yield* leave(parts, view, output, hopOf(output));
       if ("chassis" in left) queue.push(left);
-      else if (parts.copies(output.table)) notes.add(`a copy leaves ${chassis}${"to" in left ? ` by ${left.port}` : ""}, which is no matter of whom the packet is for`);
       else if ("did" in left) ended.push(left);
       else delivered.push(left);
     }
@@ -148,12 +151,13 @@ function* run({ connections, desired }: WalkParts, view: SwitchView, packet: Pac
   return result;
 }
 
+const nameOf = (view: SwitchView, port: number): string => view.ports.get(port)?.name ?? view.own.get(port)?.name ?? String(port);
+
 /** Where an output of a switch leads. */
 function* leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, hop: Hop<Ref> | undefined): Asking<Arrival | Delivered | Ended> {
   const { chassis } = view;
   const { view: rows } = parts;
   const own = view.own.get(output.port);
-  const name = view.ports.get(output.port)?.name ?? own?.name;
   const { packet } = output;
   if (isTunnel(own)) {
     const far = packet.words[at.tun_dst] !== 0 ? addressText(packet, "tun_ipv4_dst") : addressText(packet, "tun_ipv6_dst");
@@ -177,7 +181,7 @@ function* leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, hop: Ho
       if (to !== chassis && (yield* parts.open(to)).own.get(output.port)?.type === "patch") return { chassis: to, packet: arriving(packet, output.port, "") };
     }
   }
-  return { switch: chassis, port: name ?? String(output.port), ofport: output.port, iface: undefined, vlan: null, to: "outside", packet, bytes: packet.length };
+  return { switch: chassis, port: nameOf(view, output.port), ofport: output.port, iface: undefined, vlan: null, to: "outside", packet, bytes: packet.length };
 }
 
 const ETHERNET = 14;

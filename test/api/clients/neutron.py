@@ -172,7 +172,9 @@ tap.update(name="u", description="d")
 ear = make("port", network_id=network.id)
 copies = make("tap_flow", under="taas", tap_service_id=tap.id, source_port=ear.id, direction="BOTH", vlan_filter="10,20-30")
 copies.update(name="f")
-for part in (copies, tap, ear):
+mirror = make("tap_mirror", under="taas", port_id=ear.id, remote_ip="198.51.100.7", mirror_type="erspanv1", directions={"IN": 1, "OUT": 2})
+mirror.update(name="m")
+for part in (mirror, copies, tap, ear):
     part.delete()
 helper = make("conntrack_helper", parent=router.id, under="routers", protocol="tcp", port=21, helper="ftp")
 helper.update(protocol="udp", port=69, helper="tftp")
