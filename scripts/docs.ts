@@ -107,7 +107,7 @@ export function pipelineMarkdown(apps: readonly App[]): string {
     ...head("OpenFlow port", "name", "type", "options"),
     ...bridgePorts(apps, layout), "",
     "## Packets that come to the controller", "",
-    "Those of one port pass meters of the port's own: copies of announcements one, what routers cannot deliver another, what policy denies a third, all others one more. Metadata, which is off by default (docs/metadata.md), has a table and meters of its own beside these.", "",
+    "Those of one port pass meters of the port's own: copies of announcements one, what routers cannot deliver another, what policy denies a third, what is logged a fourth, all others one more. Metadata, which is off by default (docs/metadata.md), has a table and meters of its own beside these.", "",
     ...head("table", "app", "taken by"),
     ...punts(apps, layout), "",
     "## Rules", "",

@@ -13,7 +13,7 @@
 import { baseScope, chassisScope, chassisTable, derivation, each, ethType, ipProto, isIpv6, toStage, toTable, type Emit, type ReadView, type Scope } from "#app";
 import { activeAttachment, addressTable, arrivalTable, attachmentTable, portTable, type Attachment, type Port } from "../l2/model.ts";
 import { ct, FRAGMENT, LATER, state, UNFRAGMENTED } from "./matches.ts";
-import { arrivalMeter, connectionLimitTable, connectionMeter, groupTable, keptPolicyTable, policyOf, policyScope, policyTable, securityGroupsSettings, type ConnectionLimit, type KeptPolicy } from "./model.ts";
+import { arrivalMeter, copiesOf, connectionLimitTable, connectionMeter, groupTable, keptPolicyTable, policyOf, policyScope, policyTable, securityGroupsSettings, type ConnectionLimit, type KeptPolicy } from "./model.ts";
 import { securityGroups } from "./tables.ts";
 
 const COMMIT = { type: "ct", zone: "ct_zone", commit: true } as const;
@@ -105,11 +105,12 @@ const portConnections = securityGroups.rule({
     if (own === undefined) return;
     const { scope, meter, families, label } = own;
     const sender = { "reg:in_port_key": at.port_key } as const;
+    const copies = copiesOf(view, at.port_id, "accepted", "out");
     for (const eth_type of families) {
-      out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...OPENS }, meter, actions: [remember("sg_out_remembered", label)] });
+      out.flow(scope, "sg_out_verdict", { priority: 105, match: { ...sender, eth_type, ...OPENS }, meter, actions: [...copies, remember("sg_out_remembered", label)] });
       if (label.label !== undefined) out.flow(scope, "sg_out_join", { priority: 110, match: { ...sender, ct_zone: at.slot, eth_type, ...OPENS }, actions: [join("sg_out_fragment", label)] });
     }
-    out.flow(scope, "sg_out_new_fragment", { priority: 100, match: sender, meter, actions: [toTable("sg_out_join")] });
+    out.flow(scope, "sg_out_new_fragment", { priority: 100, match: sender, meter, actions: [...copies, toTable("sg_out_join")] });
   },
 });
 
@@ -122,10 +123,11 @@ const portArrivals = securityGroups.rule({
     if (own === undefined) return;
     const { scope, meter, families, label } = own;
     const receiver = { "reg:out_port_key": at.port_key } as const;
+    const copies = copiesOf(view, at.port_id, "accepted", "in");
     for (const eth_type of families) {
       const opens = { ...receiver, eth_type, ...OPENS } as const;
-      out.flow(scope, "sg_in_verdict", { priority: 105, match: opens, meter, actions: [remember("sg_in_remembered", label)] });
-      out.flow(scope, "sg_in_verdict", { priority: 120, match: { ...opens, ...FRAGMENT }, meter, actions: [toTable("sg_in_join")] });
+      out.flow(scope, "sg_in_verdict", { priority: 105, match: opens, meter, actions: [...copies, remember("sg_in_remembered", label)] });
+      out.flow(scope, "sg_in_verdict", { priority: 120, match: { ...opens, ...FRAGMENT }, meter, actions: [...copies, toTable("sg_in_join")] });
       if (label.label !== undefined) out.flow(scope, "sg_in_join", { priority: 110, match: { ...opens, ct_zone: at.slot }, actions: [join("sg_in_fragment", label)] });
     }
   },

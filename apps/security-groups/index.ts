@@ -1,7 +1,7 @@
 import type { App } from "#app";
 import { aliases, extend, policies, references, resources } from "./api.ts";
 import { explains } from "./explain/index.ts";
-import { arrivalMeters, connectionLimitTable, connectionMeters, defaultRuleTable, deniedMeters, groupTable, keptPolicyTable, memberTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, rejectingPolicyTable, remoteUseTable, ruleTable, securityGroupsSettings, shippedTable } from "./model.ts";
+import { arrivalMeters, connectionLimitTable, connectionMeters, defaultRuleTable, deniedMeters, groupTable, keptPolicyTable, memberTable, policyKeys, policyTable, portGroupsTable, remoteUseKeys, rejectingPolicyTable, remoteUseTable, ruleTable, securityGroupsSettings, shippedTable, verdictCopyTable } from "./model.ts";
 import { derive, rules as connectionRules, staticFlows } from "./connections.ts";
 import { ruleCounters, ruleCounts, ruleCountTable } from "./usage/counters.ts";
 import { ruleShadows, shadowTable } from "./usage/shadows.ts";
@@ -16,7 +16,7 @@ export default {
   name: "security-groups",
   about: "stateful policy of ports, by groups of ports and their rules",
   requires: ["l2", "ipam"],
-  tables: [groupTable, ruleTable, defaultRuleTable, shippedTable, portGroupsTable, policyTable, remoteUseTable, memberTable, keptPolicyTable, rejectingPolicyTable, connectionLimitTable, ruleCountTable],
+  tables: [groupTable, ruleTable, defaultRuleTable, shippedTable, portGroupsTable, policyTable, remoteUseTable, memberTable, keptPolicyTable, rejectingPolicyTable, verdictCopyTable, connectionLimitTable, ruleCountTable],
   softTables: [ruleCounts, shadowTable],
   pools: [policyKeys, remoteUseKeys, connectionMeters, arrivalMeters, deniedMeters],
   settings: securityGroupsSettings,

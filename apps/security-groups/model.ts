@@ -1,6 +1,6 @@
 // Entities of security groups. Ports with the same set of groups share one Policy, whose key is what the flow tables
 // match; so a rule is one flow for all of them, on any host.
-import { definePool, defineScope, defineSettings, defineTable, resourceHandle, type ReadView, type Row, type StandardRow, type Values, meterOfZone, zoneMeters } from "#app";
+import { definePool, defineScope, defineSettings, defineTable, resourceHandle, toEntrance, type Entrance, type ReadView, type Row, type StandardRow, type Values, meterOfZone, zoneMeters } from "#app";
 import { portTable } from "../l2/model.ts";
 
 export interface SecurityGroup extends StandardRow {
@@ -145,6 +145,37 @@ export interface Member extends Row {
   readonly bound?: BoundTo;
 }
 export const memberTable = defineTable<Member>()("sg_member", { derived: true, open: true });
+
+/**
+ * Who is shown a copy of what is decided of a port's packets: of those that open a connection that rules allow, of those that none allows. A joint (derived): each
+ * copy goes into a table of the app whose row it is, with `in_port_key` of a sender, `out_port_key` of a receiver. Not copied is what is sent to many and not let in.
+ * Rows carry `<app>/...` as id.
+ */
+export interface VerdictCopy extends Row {
+  readonly port_id: string;
+  readonly accepted?: Copies;
+  readonly dropped?: Copies;
+}
+interface Copies {
+  readonly out: Entrance;
+  readonly in: Entrance;
+}
+export const verdictCopyTable = defineTable<VerdictCopy>()("sg_verdict_copy", { derived: true, open: true, indexes: { port: (c) => c.port_id } });
+
+const tablesOf = (view: ReadView, portId: string, verdict: "accepted" | "dropped", direction: "in" | "out"): readonly Entrance[] =>
+  [...new Set(view.by(verdictCopyTable, "port", portId).flatMap((copy) => copy[verdict]?.[direction] ?? []))].sort();
+
+/** What a flow does first that decides of packets of a port which go on. */
+export const copiesOf = (view: ReadView, portId: string, verdict: "accepted" | "dropped", direction: "in" | "out") =>
+  tablesOf(view, portId, verdict, direction).map((table) => ({ type: "clone", actions: [toEntrance(table)] }) as const);
+/** And one that drops them: the last is shown the packet itself. */
+export const droppedOf = (view: ReadView, portId: string, direction: "in" | "out") =>
+  [...copiesOf(view, portId, "dropped", direction).slice(0, -1), ...tablesOf(view, portId, "dropped", direction).slice(-1).map((table) => toEntrance(table))];
+/** Of the port with a key, in which direction what comes to a table was dropped. */
+export const droppedInto = (view: ReadView, table: string, keyOf: (direction: "in" | "out") => number): "in" | "out" | undefined =>
+  (["out", "in"] as const).find((direction) => view.by(portTable, "key", String(keyOf(direction))).some(({ id }) => tablesOf(view, id, "dropped", direction).includes(table as Entrance)));
+
+export { protocolNumber } from "./protocol.ts";
 
 export const policyKeys = definePool({
   name: "sg_policy", of: "key", min: 2, max: 2 ** 32 - 1, about: "keys of policies; 1 is that of ports without groups", taken: (view, _part, n) => view.count(policyTable, "key", String(n)) > 0,

@@ -5,7 +5,7 @@ import { baseScope, chassisScope, derivation, each, ethType, load, toTable, type
 import { buildEthernet, buildIcmpv4Error, buildIcmpv6Error, buildIpv4, buildIpv6, ethertypes, icmpv4Types, icmpv6Types, ipProtocols, PacketError, parsePacket, type Packet } from "packet-codec";
 import { attachmentTable, ERROR_TOS, networkTable, noErrorAbout, portTable, resetOf, toPort } from "../l2/model.ts";
 import { ct, state, UNFRAGMENTED } from "./matches.ts";
-import { deniedMeter, groupTable, policyOf, policyScope, policyTable, portGroupsTable, rejectingPolicyTable, type RejectingPolicy } from "./model.ts";
+import { copiesOf, deniedMeter, droppedOf, groupTable, policyOf, policyScope, policyTable, portGroupsTable, rejectingPolicyTable, type RejectingPolicy } from "./model.ts";
 import { securityGroups } from "./tables.ts";
 
 /** For each port. */
@@ -54,8 +54,8 @@ const deniedAtPort = securityGroups.rule({
     const scope = chassisScope(at.chassis);
     const meter = deniedMeter(at.slot);
     out.item(scope, "meter", meter, DENIED_METER);
-    out.flow(scope, "sg_out_denied", { priority: 100, match: { "reg:in_port_key": at.port_key }, actions: [{ type: "punt", meter }] });
-    out.flow(scope, "sg_in_denied", { priority: 100, match: { "reg:out_port_key": at.port_key }, actions: [load("denied", 1), { type: "punt", meter }] });
+    out.flow(scope, "sg_out_denied", { priority: 100, match: { "reg:in_port_key": at.port_key }, actions: [...copiesOf(view, at.port_id, "dropped", "out"), { type: "punt", meter }] });
+    out.flow(scope, "sg_in_denied", { priority: 100, match: { "reg:out_port_key": at.port_key }, actions: [...copiesOf(view, at.port_id, "dropped", "in"), load("denied", 1), { type: "punt", meter }] });
   },
 });
 
@@ -68,8 +68,8 @@ const droppedAtPort = securityGroups.rule({
     if (at.role !== "active" || view.get(portTable, at.port_id)?.port_security_enabled !== true) return;
     const scope = chassisScope(at.chassis);
     const stateless = policyOf(view, at.port_id)?.stateless === true;
-    out.flow(scope, stateless ? "sg_out_stateless" : "sg_out", { priority: 1, match: { "reg:in_port_key": at.port_key }, actions: [] });
-    out.flow(scope, stateless ? "sg_in_stateless" : "sg_in", { priority: 1, match: { "reg:out_port_key": at.port_key }, actions: [] });
+    out.flow(scope, stateless ? "sg_out_stateless" : "sg_out", { priority: 1, match: { "reg:in_port_key": at.port_key }, actions: droppedOf(view, at.port_id, "out") });
+    out.flow(scope, stateless ? "sg_in_stateless" : "sg_in", { priority: 1, match: { "reg:out_port_key": at.port_key }, actions: droppedOf(view, at.port_id, "in") });
   },
 });
 

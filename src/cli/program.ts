@@ -20,10 +20,10 @@ import { OpsApi, OpsError } from "./ops-api.ts";
 import { PkiError } from "./pki/authority.ts";
 import { access, problems, tunnels, tunnelStates, type TunnelOptions } from "./commands/reports.ts";
 import { rules, type RuleOptions } from "./commands/rules.ts";
-import { statistics, statisticsTypes, type StatisticsOptions } from "./commands/statistics.ts";
 import { status, switches } from "./commands/status.ts";
 import { storeCommands } from "./commands/store.ts";
 import { connections, trace, traceStates, type TraceCommandOptions } from "./commands/trace.ts";
+import { logEvents, logs, statistics, statisticsTypes, type LogOptions, type StatisticsOptions } from "./commands/traffic.ts";
 
 interface GlobalOptions {
   readonly opsUrl: string;
@@ -132,6 +132,14 @@ export function makeProgram(output: Output, finish: (code: number) => void): Com
     .option("--project <id>", "of one project")
     .option("--id <id>", "of one port, router or floating IP")
     .action(async (options: StatisticsOptions) => finish(await statistics(call(), options)));
+  program
+    .command("logs")
+    .description("what security groups accepted and dropped of logged ports, the latest first")
+    .option("--project <id>", "logs of one project")
+    .option("--log <id>", "of one log")
+    .option("--port <id>", "of one port")
+    .addOption(new Option("--event <event>", "of one kind").choices(logEvents))
+    .action(async (options: LogOptions) => finish(await logs(call(), options)));
   program
     .command("policy")
     .alias("rules")

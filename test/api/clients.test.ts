@@ -1,5 +1,6 @@
 // Debian's openstack client with a real Keystone: every command of an extension that is advertised, as administrator, member and reader of a project, and as another.
 // @module-tag long
+// Over 400 lines: one Keystone and one controller serve all of it, which take longer to start than most of it takes.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Keystone, keystoneMissing, type User } from "../support/api/keystone.ts";
 import { OpenStack } from "../support/api/openstack.ts";
@@ -349,6 +350,20 @@ describe.skipIf((await keystoneMissing()).length > 0)("Debian's openstack client
     expect(await demo.refused("network meter rule delete", rule.id)).toContain(POLICY);
     await admin.ok("network meter rule delete", rule.id);
     await admin.ok("network meter delete", "bill");
+  }, 120_000);
+
+  test("logs of security groups", async () => {
+    expect(await admin.list("Supported types", "network loggable resources list")).toEqual(["security_group"]);
+    const group = await demo.show("security group create", "logged");
+    const log = await admin.show("network log create", "l", "--resource-type", "security_group", "--resource", "logged", "--event", "DROP", "--project", "demo", "--description", "d");
+    expect(log).toMatchObject({ Name: "l", Type: "security_group", Resource: group.id, Event: "DROP", Enabled: true, Description: "d", Project: keystone.ids.get("project demo") });
+    await admin.ok("network log set", "l", "--disable", "--name", "m");
+    expect(await admin.show("network log show", "m")).toMatchObject({ ID: log.ID, Enabled: false });
+    expect(await admin.list("Name", "network log list")).toEqual(["m"]);
+    expect(await demo.refused("network log create", "mine", "--resource-type", "security_group")).toContain(POLICY);
+    expect(await admin.refused("network log create", "x", "--resource-type", "firewall")).toContain("Invalid log resource_type");
+    await admin.ok("network log delete", "m");
+    await demo.ok("security group delete", "logged");
   }, 120_000);
 
   test("security groups and address groups", async () => {

@@ -1,7 +1,7 @@
 // The smallest rule that would let a packet pass that no rule allows.
 import { formatIp, ipProto, isIpv6, type Explains, type PacketStop, type ReadView } from "#app";
 import { portTable, type Port } from "../../l2/model.ts";
-import { portGroupsTable, ruleTable } from "../model.ts";
+import { droppedInto, portGroupsTable, ruleTable } from "../model.ts";
 import { protocolNumber } from "../protocol.ts";
 
 const WITH_PORTS: ReadonlySet<number> = new Set([ipProto.tcp, ipProto.udp, ipProto.sctp]);
@@ -22,7 +22,7 @@ export const explains: Explains = {
     }
   },
   cause(view, stop) {
-    const direction = /^sg_(in|out)/.exec(stop.table)?.[1];
+    const direction = /^sg_(in|out)/.exec(stop.table)?.[1] ?? droppedInto(view, stop.table, (to) => stop.register(to === "out" ? "in_port_key" : "out_port_key"));
     if (direction === undefined) return undefined;
     const key = direction === "out" ? stop.register("in_port_key") : stop.register("out_port_key");
     const [port] = view.by(portTable, "key", String(key));

@@ -31,7 +31,7 @@ export interface TableDecl<R extends string = string> {
   readonly after?: readonly string[];
   /** After all tables of the stage that do not say so: for what no other app has a word on. */
   readonly last?: boolean;
-  /** What leaves from it are copies, for others than whom the packet is sent to: a trace names them, and counts nothing as delivered by them. */
+  /** What leaves from it are copies, for others than whom the packet is sent to, or for the controller to look at: a trace names them, counts nothing as delivered by them, and ends at none. */
   readonly copies?: true;
   /** Filled by `learn` actions in the switch, not by rules: at most so many flows of each learning flow, which leave with it. */
   readonly learned?: { readonly limit: number };

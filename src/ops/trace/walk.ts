@@ -122,7 +122,7 @@ export function* walk(parts: WalkParts, first: Arrival): Asking<Walk> {
       else if ("did" in left) ended.push(left);
       else delivered.push(left);
     }
-    for (const punt of result.punts) ended.push({ switch: chassis, hop: hopOf(punt), did: "punted", packet: punt.packet, reason: "goes to the controller" });
+    for (const punt of result.punts) if (!parts.copies(punt.table)) ended.push({ switch: chassis, hop: hopOf(punt), did: "punted", packet: punt.packet, reason: "goes to the controller" });
     for (const drop of result.drops) {
       ended.push({ switch: chassis, hop: hopOf(drop), did: "dropped", packet: result.passes[drop.pass]?.final ?? packet, reason: drop.reason, ...shutPort(view, drop.reason) });
     }

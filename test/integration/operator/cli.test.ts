@@ -323,7 +323,7 @@ describe("the command line", () => {
     const help = await run(["--help"]);
     expect(help).toMatchObject({ code: 0, err: "" });
     const commands = [...help.out.matchAll(/^ {2}([a-z]+)\b/gm)].map((m) => m[1]!);
-    expect(commands).toEqual(["start", "status", "switches", "flows", "trace", "problems", "tunnels", "drops", "statistics", "policy", "access", "history", "plan", "receipts", "pki", "store", "lab", "completion", "help"]);
+    expect(commands).toEqual(["start", "status", "switches", "flows", "trace", "problems", "tunnels", "drops", "statistics", "logs", "policy", "access", "history", "plan", "receipts", "pki", "store", "lab", "completion", "help"]);
     for (const name of commands.filter((c) => !["help", "start"].includes(c))) {
       const own = await run([name, "--help"]);
       expect(own, name).toMatchObject({ code: 0, err: "" });

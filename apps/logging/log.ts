@@ -1,0 +1,104 @@
+// What switches send up of logged ports becomes lines in the controller's log, and entries that are kept for a while.
+import { learned, timestampOf, type PacketIn, type ReadView, type ServiceDecl, type ServiceHost } from "#app";
+import { PacketError, parsePacket } from "packet-codec";
+import { portTable } from "../l2/model.ts";
+import { allowing } from "./allowing.ts";
+import { logEntries, loggedPortTable, logLosses, logTable, type Event, type LoggedPacket } from "./model.ts";
+import type { LogTable } from "./tables.ts";
+
+const TABLES: Readonly<Record<LogTable, { readonly event: Event; readonly direction: "ingress" | "egress" }>> = {
+  log_out_accepted: { event: "ACCEPT", direction: "egress" }, log_out_dropped: { event: "DROP", direction: "egress" },
+  log_in_accepted: { event: "ACCEPT", direction: "ingress" }, log_in_dropped: { event: "DROP", direction: "ingress" },
+};
+/** Lines a second, of a project and of all. What is beyond them is counted. */
+const LINES = { project: 100, all: 500 };
+const SECOND_MS = 1000;
+
+type Seen = Omit<LoggedPacket, "rules">;
+
+/** Undefined: it is no IP packet that can be read. */
+function seenOf(packet: PacketIn, port_id: string, at: string): Seen | undefined {
+  const { event, direction } = TABLES[packet.table as LogTable];
+  try {
+    const { ipv4, ipv6, tcp, udp, icmpv4, icmpv6 } = parsePacket(packet.data);
+    const ip = ipv4 ?? ipv6;
+    if (ip === undefined) return undefined;
+    const ports = tcp ?? udp;
+    const icmp = icmpv4 ?? icmpv6;
+    return {
+      at, event, direction, port_id, switch: packet.chassis, ethertype: ipv4 === undefined ? "IPv6" : "IPv4", protocol: ipv4?.protocol ?? ipv6!.next_header, source: ip.src, destination: ip.dst,
+      source_port: ports?.src_port ?? null, destination_port: ports?.dst_port ?? null, icmp_type: icmp?.type ?? null, icmp_code: icmp?.code ?? null,
+    };
+  } catch (error) {
+    if (error instanceof PacketError) return undefined;
+    throw error;
+  }
+}
+
+class Logs {
+  private readonly host: ServiceHost;
+  private n = 0;
+  private secondMs = -Infinity;
+  private readonly lines = new Map<string, number>();
+  private total = 0;
+  private readonly lost = new Map<string, number>();
+
+  constructor(host: ServiceHost) {
+    this.host = host;
+  }
+
+  take(packet: PacketIn): void {
+    const { view } = this.host;
+    const port = portOf(view, packet);
+    const seen = port === undefined ? undefined : seenOf(packet, port.id, timestampOf(this.host.clock.now()));
+    if (seen === undefined) return;
+    const found = seen.event === "ACCEPT" ? allowing(view, seen) : undefined;
+    for (const { log_id, event } of view.by(loggedPortTable, "port", seen.port_id)) {
+      const log = view.get(logTable, log_id);
+      if (log === undefined || (event !== "ALL" && event !== seen.event)) continue;
+      // What another group of the port allows is not this one's.
+      if (found !== undefined && log.resource_id !== null && !found.groups.has(log.resource_id)) continue;
+      if (!this.mayWrite(log.project_id)) continue;
+      const logged: LoggedPacket = { ...seen, rules: found?.rules ?? [] };
+      this.host.log.info({ log: log_id, project: log.project_id, group: log.resource_id, ...logged }, "security group event");
+      this.host.learn([learned(logEntries, log.project_id, { id: `${this.host.clock.now()}-${++this.n}`, log_id, project_id: log.project_id, packet: logged })]);
+    }
+  }
+
+  private mayWrite(project: string): boolean {
+    const now = this.host.clock.monotonic();
+    if (now - this.secondMs >= SECOND_MS) {
+      this.secondMs = now;
+      this.lines.clear();
+      this.total = 0;
+    }
+    const lines = this.lines.get(project) ?? 0;
+    if (lines >= LINES.project || this.total >= LINES.all) {
+      this.lose(project);
+      return false;
+    }
+    this.lines.set(project, lines + 1);
+    this.total++;
+    return true;
+  }
+
+  private lose(project: string): void {
+    const lost = (this.lost.get(project) ?? 0) + 1;
+    this.lost.set(project, lost);
+    this.host.learn([learned(logLosses, project, { id: project, lost })]);
+  }
+}
+
+function portOf(view: ReadView, packet: PacketIn): { readonly id: string; readonly project_id: string } | undefined {
+  return view.by(portTable, "key", String(packet.register(TABLES[packet.table as LogTable].direction === "egress" ? "in_port_key" : "out_port_key")))[0];
+}
+
+export const securityLog: ServiceDecl = {
+  name: "security-log",
+  about: "writes what security groups accept and drop of logged ports",
+  start(host) {
+    const logs = new Logs(host);
+    for (const table of Object.keys(TABLES)) host.onPacket(table, (packet) => logs.take(packet), { perPort: 64, owner: (packet) => portOf(host.view, packet)?.project_id });
+    return undefined;
+  },
+};
