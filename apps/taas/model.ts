@@ -44,7 +44,7 @@ export const tapMirrorResource = resourceHandle<TapMirror>("tap_mirror");
 export const tapMirrorTable = defineTable<TapMirror>()("tap_mirror", { resource: "tap_mirror", indexes: { project: (m) => m.project_id, port: (m) => m.port_id, remote: (m) => m.remote_ip } });
 /** Who holds the OpenFlow port of the tunnel for one of its directions, at each host. */
 export const tunnelHolder = (mirror: string, direction: string): string => `${mirror}/${direction}`;
-export const mirrorPorts = definePool({ name: "mirror-port", of: "ofport", min: 60_001, max: 65_000, about: "OpenFlow ports of tunnels of tap mirrors" });
+export const mirrorPorts = definePool({ name: "mirror-port", of: "ofport", min: 60_001, max: 64_000, about: "OpenFlow ports of tunnels of tap mirrors" });
 
 /** So many copies of one port's packets; each is work for its switch. */
 export const COPIES_MAX = 8;

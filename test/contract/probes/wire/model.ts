@@ -12,4 +12,4 @@ export const wireTable = defineTable<Wire>()("wire", { resource: "wire", indexes
 export const wireResource = resourceHandle<Wire>("wire");
 
 /** OpenFlow ports of patches, one for each physical network, the same on every host. */
-export const patchPool = definePool({ name: "wire-patch", of: "ofport", min: 60_001, max: 61_000, about: "OpenFlow ports of patches to physical networks" });
+export const patchPool = definePool({ name: "wire-patch", of: "ofport", min: 64_001, max: 65_000, about: "OpenFlow ports of patches to physical networks" });
