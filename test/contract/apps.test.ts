@@ -195,6 +195,9 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
   const [parent, sub] = [(await harness.create("port", { network_id: inside })).id, (await harness.create("port", { network_id: inside })).id];
   await harness.create("trunk", { port_id: parent, sub_ports: [{ port_id: sub, segmentation_type: "vlan", segmentation_id: 100 }] });
   await plug(harness, "hv1", parent);
+  const apart = (await harness.create("network", { pvlan: true })).id;
+  await harness.create("subnet", { network_id: apart, ip_version: 4, cidr: "10.88.0.0/24" });
+  await plug(harness, "hv1", (await harness.create("port", { network_id: apart, pvlan_type: "isolated" })).id);
   const { body } = await harness.call("POST", "/v2.0/metering/metering-labels", { metering_label: { shared: true } });
   expect((await harness.call("POST", "/v2.0/metering/metering-label-rules", { metering_label_rule: { metering_label_id: body.metering_label.id, direction: "egress", remote_ip_prefix: "0.0.0.0/0" } })).status).toBe(201);
   const { body: tap } = await harness.call("POST", "/v2.0/taas/tap_services", { tap_service: { port_id: parent } });

@@ -95,6 +95,13 @@ pool.update(name="q", default_prefixlen=27)
 pooled = make("subnet", network_id=make("network", name="pooled").id, ip_version=4, subnetpool_id=pool.id)
 assert pooled.row["cidr"] == "10.64.0.0/27"
 
+private = make("network", name="private", pvlan=True)
+apart = make("port", network_id=private.id, pvlan_type="community", pvlan_community="blue")
+apart.update(pvlan_type="isolated")
+assert apart.show()["pvlan_community"] is None
+for part in (apart, private):
+    part.delete()
+
 policy = make("policy", "policies", under="qos", name="gold")
 policy.update(name="silver", description="d")
 bandwidth = make("bandwidth_limit_rule", parent=policy.id, under="qos/policies", child_first=True, max_kbps=1000)
