@@ -1,6 +1,6 @@
 // The app contract ("#app"): all that a network function may import of the core. An app is a folder under apps/ whose
 // index.ts exports an App as default; it is found, not listed. docs/apps.md tells how to write one.
-import type { Entrance } from "./api/actions.ts";
+import type { Entrance, Sample } from "./api/actions.ts";
 import type { Converter, KeyCheck } from "./api/check.ts";
 import type { TableEffects } from "./rules/effects.ts";
 import type { Explains } from "./explain.ts";
@@ -73,6 +73,8 @@ export interface PortContext {
   value?(view: ReadView, place: PortPlace): number;
   /** Loaded for the port as sender, as receiver, or (by default) as both. */
   readonly side?: "sender" | "receiver";
+  /** A sample of what comes from the port, before anything is looked at. */
+  sample?(view: ReadView, place: PortPlace): Sample | undefined;
   /** Whether packets from the port enter the `ingress` stage first, and packets to it pass the `egress` stage last. */
   ingress?(view: ReadView, place: PortPlace): boolean;
   egress?(view: ReadView, place: PortPlace): boolean;

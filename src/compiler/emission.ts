@@ -108,6 +108,8 @@ export class Emission {
         acl ??= context.acl?.(view, place);
         if (!speaks && context.speaks?.(view, place) === true) speaks = true;
         if (place.role === "standby" && context.deaf?.(view, place) === true) hears = false;
+        const sample = context.sample?.(view, place);
+        if (sample !== undefined) sender.push(this.lowering.encoded([sample]));
         const value = context.register === undefined ? 0 : (context.value?.(view, place) ?? 0);
         if (value === 0) continue;
         const action = this.lowering.encoded([this.lowering.load(context.register!, value)]);

@@ -9,7 +9,10 @@ export type Field = Exclude<FieldName, `reg${number}` | `xreg${number}` | `xxreg
 /** A field or register, whole or in part. */
 export type FieldRef<R extends string = string> = Field | `reg:${R}` | { readonly field: Field | `reg:${R}`; readonly ofs: number; readonly bits: number };
 
-type Plain = Extract<OfAction, { type: "output" | "dec_ttl" | "ct_clear" | "push_vlan" | "pop_vlan" | "conjunction" | "set_queue" | "pop_queue" | "push_mpls" | "pop_mpls" | "sample" | "output_trunc" }>;
+type Plain = Extract<OfAction, { type: "output" | "dec_ttl" | "ct_clear" | "push_vlan" | "pop_vlan" | "conjunction" | "set_queue" | "pop_queue" | "push_mpls" | "pop_mpls" | "sample" | "sample3" | "output_trunc" }>;
+
+/** A sample of so many packets in 65,535 goes to a set of collectors. ovs-actions(7) */
+export type Sample = Extract<OfAction, { type: "sample3" }>;
 
 /** Where a packet goes on: a stage, or a table of the same app. */
 export type Then<T extends string = string> = { readonly stage: StageName } | { readonly table: T };
