@@ -366,6 +366,24 @@ describe.skipIf((await keystoneMissing()).length > 0)("Debian's openstack client
     await demo.ok("security group delete", "logged");
   }, 120_000);
 
+  test("local IPs", async () => {
+    await demo.ok("network create", "cached");
+    await demo.ok("subnet create", "cached4", "--network", "cached", "--subnet-range", "10.77.0.0/24");
+    const port = await demo.show("port create", "cache", "--network", "cached");
+    const local = await demo.show("local ip create", "--name", "l", "--network", "cached", "--local-ip-address", "10.77.0.99", "--ip-mode", "translate");
+    expect(local).toMatchObject({ name: "l", local_ip_address: "10.77.0.99", ip_mode: "translate" });
+    expect(await demo.show("local ip association create", "l", port.id)).toMatchObject({ local_ip_address: "10.77.0.99", fixed_port_id: port.id });
+    expect(await demo.list("Fixed port ID", "local ip association list", "l")).toEqual([port.id]);
+    expect(await demo.refused("local ip delete", "l")).not.toBe("");
+    await demo.ok("local ip set", "l", "--name", "m");
+    expect(await demo.show("local ip show", "m")).toMatchObject({ id: local.id });
+    expect(await other.list("ID", "local ip list")).toEqual([]);
+    await demo.ok("local ip association delete", "m", port.id);
+    await demo.ok("local ip delete", "m");
+    await demo.ok("port delete", "cache");
+    await demo.ok("network delete", "cached");
+  }, 120_000);
+
   test("security groups and address groups", async () => {
     const group = await demo.show("security group create", "web", "--description", "d", "--stateless", "--tag", "x");
     expect(group).toMatchObject({ name: "web", stateful: false });

@@ -203,6 +203,8 @@ test("no flow, no row, no meter stays when all entities are deleted through the 
   const { body: tap } = await harness.call("POST", "/v2.0/taas/tap_services", { tap_service: { port_id: parent } });
   expect((await harness.call("POST", "/v2.0/taas/tap_flows", { tap_flow: { tap_service_id: tap.tap_service.id, source_port: known, direction: "BOTH" } })).status).toBe(201);
   expect((await harness.call("POST", "/v2.0/taas/tap_mirrors", { tap_mirror: { port_id: known, remote_ip: "198.51.100.7", mirror_type: "gre", directions: { IN: 1 } } })).status).toBe(201);
+  const { body: local } = await harness.call("POST", "/v2.0/local-ips", { local_ip: { network_id: inside } });
+  expect((await harness.call("POST", `/v2.0/local_ips/${local.local_ip.id}/port_associations`, { port_association: { fixed_port_id: parent, fixed_ip: (await harness.call("GET", `/v2.0/ports/${parent}`)).body.port.fixed_ips.map((f: { ip_address: string }) => f.ip_address).find((ip: string) => ip.includes(".")) } })).status).toBe(201);
   expect((await harness.call("POST", "/v2.0/log/logs", { log: { resource_type: "security_group", target_id: parent } })).status).toBe(201);
   await harness.settled();
   expect(harness.engine.stats.flows).toBeGreaterThan(distinct + 100);

@@ -170,6 +170,15 @@ slow.delete()
 floating.update(port_id=None)
 forwarding = make("port_forwarding", parent=floating.id, under="floatingips", internal_port_id=port.id, internal_ip_address=four, protocol="tcp", internal_port=80, external_port=8080)
 forwarding.update(external_port=8081)
+local = make("local_ip", network_id=network.id, local_ip_address="10.0.0.77")
+local.update(name="m", description="e")
+associations = f"/local_ips/{local.id}/port_associations"
+fixed = next(f["ip_address"] for f in port.show()["fixed_ips"] if "." in f["ip_address"])
+association = neutron.post(associations, body={"port_association": {"fixed_port_id": port.id, "fixed_ip": fixed}})["port_association"]
+assert neutron.get(associations) == {"port_associations": [association]} and neutron.get(f"{associations}/{port.id}") == {"port_association": association}
+neutron.delete(f"{associations}/{port.id}")
+made.append("port_association")
+local.delete()
 log = make("log", under="log", resource_type="security_group", event="DROP", description="d")
 log.update(name="m", enabled=False)
 log.delete()

@@ -1,0 +1,22 @@
+// Local IPs: an address that leads to a port on the sender's own host.
+import type { App } from "#app";
+import { aliases, extend, references, resources } from "./api.ts";
+import { associationTable, localIpPlaceTable, localIpTable, openedMeters } from "./model.ts";
+import { derive, portContext, rules } from "./rules.ts";
+import { localIp } from "./tables.ts";
+
+export default {
+  name: "local-ip",
+  about: "local IPs: addresses of a network that lead to a port on the sender's own host",
+  requires: ["l2", "ipam"],
+  tables: [localIpTable, associationTable, localIpPlaceTable],
+  pools: [openedMeters],
+  resources,
+  extend,
+  references,
+  aliases,
+  pipeline: localIp,
+  derive,
+  portContext,
+  rules,
+} satisfies App;

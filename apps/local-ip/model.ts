@@ -1,0 +1,56 @@
+// Local IPs: an address of a network that leads, on each host by itself, to a port there that was associated with it.
+import { defineTable, meterOfZone, resourceHandle, zoneMeters, type Row, type StandardRow } from "#app";
+
+export const LOCAL_IP_OWNER = "network:local_ip";
+
+export interface LocalIp extends StandardRow {
+  readonly network_id: string;
+  /** Whose address it is: a port of its own (LOCAL_IP_OWNER), or one that a caller named. */
+  readonly local_port_id: string;
+  readonly local_ip_address: string;
+  /** translate: the associated port is sent its own address. passthrough: it has this one itself. */
+  readonly ip_mode: "translate" | "passthrough";
+}
+export const localIpResource = resourceHandle<LocalIp>("local_ip");
+export const localIpTable = defineTable<LocalIp>()("local_ip", { resource: "local_ip", indexes: { network: (l) => l.network_id, port: (l) => l.local_port_id } });
+
+/** A port that answers for a Local IP on its host. `id`: associationId. */
+export interface Association extends Row {
+  readonly local_ip_id: string;
+  readonly fixed_port_id: string;
+  readonly fixed_ip: string;
+}
+export const associationId = (localIp: string, port: string): string => `${localIp}/${port}`;
+export const associationResource = resourceHandle<Association>("port_association");
+export const associationTable = defineTable<Association>()("local_ip_association", { resource: "port_association", indexes: { local_ip: (a) => a.local_ip_id, port: (a) => a.fixed_port_id } });
+/** Of a Local IP, and of a port: each is a few flows, and a conntrack zone, at its host. */
+export const ASSOCIATIONS_MAX = 1000;
+export const PER_PORT_MAX = 16;
+
+/** An association in use at a host: of several of one Local IP there that with the least port id (derived). `id` is the association's. */
+export interface LocalIpPlace extends Row {
+  readonly network_id: string;
+  readonly chassis: string;
+  readonly address: string;
+  /** Of the local port: what machines have as that of the address, on every host. */
+  readonly mac: string;
+  /** Of the associated port. */
+  readonly port_key: number;
+  readonly port_mac: string;
+  readonly port_ip: string;
+  readonly mode: LocalIp["ip_mode"];
+  /** Nobody has the local port, and it is not one of the network's own, whose addresses are known everywhere: whoever asks for the address is answered where there is an association. */
+  readonly answers: boolean;
+}
+export const hereOf = (network: string, chassis: string): string => `${network}|${chassis}`;
+export const localIpPlaceTable = defineTable<LocalIpPlace>()("local_ip_place", {
+  derived: true,
+  indexes: { here: (p) => hereOf(p.network_id, p.chassis), /** Where answers are translated back. */ translated: (p) => (p.mode === "translate" ? hereOf(p.network_id, p.chassis) : undefined) },
+});
+
+export const zoneHolderOf = (association: string): string => `local-ip/${association}`;
+
+/** What an association takes of its host's connection table. */
+export const OPENED_METER = { unit: "pps", rate: 1000, burst: 2000 } as const;
+export const openedMeters = zoneMeters("local-ip-meter", 0x8015_0000, "meters of connections that are opened to local IPs, one for each association at its host: by its zone");
+export const openedMeter = (zone: number): number => meterOfZone(openedMeters, zone);
