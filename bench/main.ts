@@ -12,11 +12,12 @@ import { benchOvsdb } from "./ovsdb.ts";
 import { benchOpenflow } from "./openflow.ts";
 import { benchPlan } from "./plan.ts";
 import { benchQos } from "./lab/qos.ts";
+import { benchServices } from "./lab/services.ts";
 import { benchStore } from "./store.ts";
 import { benchSwitches } from "./lab/switches.ts";
 import type { Workload } from "./workload.ts";
 
-const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switches|api|store|ovsdb|openflow|dataplane|hostile|qos|cluster [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--flows N] [--json]
+const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switches|api|store|ovsdb|openflow|dataplane|hostile|services|qos|cluster [--tenants T] [--networks K] [--ports P] [--hosts H] [--repeats N] [--switches N] [--connections N] [--seconds S] [--flows N] [--json]
 
   compile      everything from nothing: flows, rules run, time, memory
   incremental  one change at a time through the API: time, rules run, flows changed, bytes sent
@@ -34,6 +35,8 @@ const usage = `usage: npm run bench -- compile|incremental|plan|dump|past|switch
   dataplane    TCP between two hosts (security groups, through a router, translated) beside plain bridges over the same tunnel, in turns: ratios,
                latency, flows in the datapath for each 1,000 connections; --repeats (default 25) rounds, --seconds (default 1) a transfer
   qos          how near QoS limits come to what was asked: UDP at twice the limit and TCP, both ways, of ports, a floating IP and a gateway, by iperf3; --seconds (default 8) a transfer
+  services     10,000 packets a second each of DHCP, name questions, router solicitations and openings of metadata connections, and of all four, from one VM: how long two machines of another tenant,
+               one on its host, wait for each of these and for a ping, what comes to the controller, its memory; --repeats (default 5) rounds, --seconds (default 6) each
   ovsdb        the OVSDB client alone: updates applied and rows read a second, heap for each row, transactions to a real ovsdb-server;
                medians of --repeats (default 5)
   hostile      every kind of hostile peer in turn beside an honest host: until a port plugged there is active (median of --repeats, default 5), how soon
@@ -94,6 +97,7 @@ else if (name === "store") {
 }
 else if (name === "openflow") show(await benchOpenflow({ repeats: numbers.get("repeats") ?? 9, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "dataplane") show(await benchDataplane({ repeats: numbers.get("repeats") ?? 25, seconds: numbers.get("seconds") ?? 1, log: (line) => process.stderr.write(`${line}\n`) }));
+else if (name === "services") show(await benchServices({ repeats: numbers.get("repeats") ?? 5, seconds: numbers.get("seconds") ?? 6, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "qos") show(await benchQos({ seconds: numbers.get("seconds") ?? 8, log: (line) => process.stderr.write(`${line}\n`) }));
 else if (name === "ovsdb") show(await benchOvsdb({ repeats: numbers.get("repeats") ?? 5 }));
 else if (name === "cluster") show(await benchCluster({ connections: numbers.get("connections") ?? 32, seconds: numbers.get("seconds") ?? 10 }));
