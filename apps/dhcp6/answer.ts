@@ -96,7 +96,7 @@ export function answer(request: Dhcp6Message, server: Duid, client: Client): Rep
     }
     case type.release:
     case type.decline:
-      return reply(type.reply, [status("success"), ...unbound(ias, client.addresses)]);
+      return reply(type.reply, [status("success"), ...unbound(ias, client)]);
     default:
       return ias.length > 0 ? { ignored: "asks for options alone, and for addresses" } : configure(type.reply, { options: [] });
   }
@@ -104,7 +104,7 @@ export function answer(request: Dhcp6Message, server: Duid, client: Client): Rep
 
 /** Addresses of the port that a DECLINE says somebody else uses. */
 export const declined = (request: Dhcp6Message, { addresses }: Pick<Client, "addresses">): readonly string[] =>
-  request.msg_type === type.decline ? associations(request).flatMap((ia) => ia.named.map(({ ip }) => ip)).filter((ip) => addresses.includes(ip)) : [];
+  request.msg_type === type.decline ? associations(request).flatMap((ia) => (ia.name === "IA_PD" ? [] : ia.named.map(({ ip }) => ip))).filter((ip) => addresses.includes(ip)) : [];
 
 function identities(request: Dhcp6ClientMessage, server: Duid): Dhcp6Option[] {
   const client = dhcp6Value(request, "CLIENTID");

@@ -1,5 +1,5 @@
-// Identity associations: which of the port's addresses goes into which IA of a client's message, and what an IA is answered (RFC 8415
-// section 18.3). Nothing is remembered: addresses are the port's as long as it has them, so a client that names those of an IA gets them again.
+// Identity associations: which of the port's addresses and prefixes goes into which IA of a client's message, and what an IA is answered (RFC 8415
+// section 18.3). Nothing is remembered: they are the port's as long as it has them, so a client that names those of an IA gets them again.
 import { dhcp6StatusCodes, type Dhcp6Message, type Dhcp6Option } from "packet-codec";
 
 /** IAs of a message that are answered, and addresses and prefixes in the answer: with these it fits into the smallest packet of IPv6. */
@@ -20,11 +20,13 @@ export interface Ia {
   /** Addresses or prefixes that the client names in it, as far as they are looked at. */
   readonly named: readonly Lease[];
 }
-interface Lease {
+/** An address, or a prefix. */
+export interface Lease {
   readonly ip: string;
   /** Of a prefix. */
   readonly length?: number;
 }
+const nameOf = ({ ip, length }: Lease): string => (length === undefined ? ip : `${ip}/${length}`);
 
 export function associations({ options }: Pick<Dhcp6Message, "options">): Ia[] {
   const found: Ia[] = [];
@@ -37,37 +39,44 @@ export function associations({ options }: Pick<Dhcp6Message, "options">): Ia[] {
 const namedIn = (options: readonly Dhcp6Option[]): Lease[] => options.slice(0, LEASES_MAX).flatMap((item): Lease[] =>
   item.option === "IAADDR" ? [{ ip: item.value.address }] : item.option === "IAPREFIX" ? [{ ip: item.value.prefix, length: item.value.prefix_length }] : []);
 
-/** Addresses for each IA_NA: those that it names, each once; of the others one for each that has none, and the rest for the first. */
-function assign(ias: readonly Ia[], addresses: readonly string[]): Map<Ia, string[]> {
-  const free = new Set(addresses);
-  const mine = ias.filter(({ name }) => name === "IA_NA");
-  const out = new Map(mine.map((ia) => [ia, ia.named.map(({ ip }) => ip).filter((ip) => free.delete(ip))]));
+/** Leases for each IA of a kind: those that it names, each once; of the others one for each that has none, and the rest for the first. */
+function assign(ias: readonly Ia[], { addresses, prefixes }: Lent): Map<Ia, Lease[]> {
+  return new Map([...share(ias.filter(({ name }) => name === "IA_NA"), addresses.map((ip) => ({ ip }))), ...share(ias.filter(({ name }) => name === "IA_PD"), prefixes)]);
+}
+function share(ias: readonly Ia[], leases: readonly Lease[]): Map<Ia, Lease[]> {
+  const free = new Map(leases.map((lease) => [nameOf(lease), lease]));
+  const taken = (name: string): Lease[] => {
+    const lease = free.get(name);
+    free.delete(name);
+    return lease === undefined ? [] : [lease];
+  };
+  const out = new Map(ias.map((ia) => [ia, ia.named.flatMap((lease) => taken(nameOf(lease)))]));
   for (const got of out.values()) {
-    const [next] = free;
-    if (got.length > 0 || next === undefined) continue;
-    free.delete(next);
-    got.push(next);
+    const [next] = free.keys();
+    if (got.length === 0 && next !== undefined) got.push(...taken(next));
   }
-  if (mine[0] !== undefined) out.get(mine[0])!.push(...free);
+  if (ias[0] !== undefined) out.get(ias[0])!.push(...free.values());
   return out;
 }
 
 export interface Given {
   readonly options: Dhcp6Option[];
-  /** Addresses in them that are the port's. */
+  /** Addresses and prefixes in them that are the port's. */
   readonly count: number;
 }
 
 /** What the port has, and for how long in seconds. */
 export interface Lent {
   readonly addresses: readonly string[];
+  /** Delegated to it. */
+  readonly prefixes: readonly Lease[];
   readonly leaseS: number;
 }
 
 /** IAs of a SOLICIT or REQUEST. `isOnLink`: of a REQUEST, whose addresses have to be such as the link may have. */
 export function give(ias: readonly Ia[], lent: Lent, isOnLink?: (ip: string) => boolean): Given {
   const elsewhere = new Set(isOnLink === undefined ? [] : ias.filter(({ name, named }) => name !== "IA_PD" && named.some(({ ip }) => !isOnLink(ip))));
-  const assigned = assign(ias.filter((ia) => !elsewhere.has(ia)), lent.addresses);
+  const assigned = assign(ias.filter((ia) => !elsewhere.has(ia)), lent);
   const room = new Room(lent);
   const options = ias.map((ia) => {
     if (elsewhere.has(ia)) return refused(ia, "notOnLink");
@@ -79,12 +88,12 @@ export function give(ias: readonly Ia[], lent: Lent, isOnLink?: (ip: string) => 
 
 /** IAs of a RENEW or REBIND: what the client names and the port has not is over. */
 export function keep(ias: readonly Ia[], lent: Lent): Given {
-  const assigned = assign(ias, lent.addresses);
+  const assigned = assign(ias, lent);
   const room = new Room(lent);
   const lends = ias.map((ia) => room.lend(assigned.get(ia) ?? []));
   const options = ias.map((ia, i) => {
-    const mine = new Set(assigned.get(ia));
-    const over = room.end(ia.named.filter(({ ip, length }) => length !== undefined || !mine.has(ip)), ia.name);
+    const mine = new Set(assigned.get(ia)?.map(nameOf));
+    const over = room.end(ia.named.filter((lease) => !mine.has(nameOf(lease))), ia.name);
     if (lends[i]!.length === 0 && over.length === 0) return refused(ia, "noBinding");
     return association(ia, [...lends[i]!, ...over], lends[i]!.length === 0 ? 0 : lent.leaseS);
   });
@@ -92,8 +101,10 @@ export function keep(ias: readonly Ia[], lent: Lent): Given {
 }
 
 /** IAs of a RELEASE or DECLINE that name nothing the port has: each is told, without more in it. */
-export const unbound = (ias: readonly Ia[], addresses: readonly string[]): Dhcp6Option[] =>
-  ias.filter(({ name, named }) => name !== "IA_NA" || !named.some(({ ip }) => addresses.includes(ip))).map((ia) => refused(ia, "noBinding"));
+export function unbound(ias: readonly Ia[], { addresses, prefixes }: Pick<Lent, "addresses" | "prefixes">): Dhcp6Option[] {
+  const has: Readonly<Record<IaName, ReadonlySet<string>>> = { IA_NA: new Set(addresses), IA_TA: new Set(), IA_PD: new Set(prefixes.map(nameOf)) };
+  return ias.filter(({ name, named }) => !named.some((lease) => has[name].has(nameOf(lease)))).map((ia) => refused(ia, "noBinding"));
+}
 
 /** As many leases as an answer has room for. */
 class Room {
@@ -105,16 +116,14 @@ class Room {
     this.leaseS = leaseS;
   }
 
-  lend(addresses: readonly string[]): Dhcp6Option[] {
-    const some = this.take(addresses);
+  lend(leases: readonly Lease[]): Dhcp6Option[] {
+    const some = this.take(leases);
     this.count += some.length;
-    return some.map((address) => ({ option: "IAADDR", value: { address, preferred_lifetime_s: this.leaseS, valid_lifetime_s: this.leaseS, options: [] } }));
+    return some.map((lease) => optionOf(lease, this.leaseS));
   }
 
   end(leases: readonly Lease[], name: IaName): Dhcp6Option[] {
-    const gone = { preferred_lifetime_s: 0, valid_lifetime_s: 0, options: [] };
-    return this.take(leases.filter(({ length }) => (length !== undefined) === (name === "IA_PD"))).map(({ ip, length }): Dhcp6Option =>
-      length === undefined ? { option: "IAADDR", value: { address: ip, ...gone } } : { option: "IAPREFIX", value: { prefix: ip, prefix_length: length, ...gone } });
+    return this.take(leases.filter(({ length }) => (length !== undefined) === (name === "IA_PD"))).map((lease) => optionOf(lease, 0));
   }
 
   private take<T>(all: readonly T[]): readonly T[] {
@@ -122,6 +131,11 @@ class Room {
     this.left -= some.length;
     return some;
   }
+}
+
+function optionOf({ ip, length }: Lease, lifetimeS: number): Dhcp6Option {
+  const lives = { preferred_lifetime_s: lifetimeS, valid_lifetime_s: lifetimeS, options: [] };
+  return length === undefined ? { option: "IAADDR", value: { address: ip, ...lives } } : { option: "IAPREFIX", value: { prefix: ip, prefix_length: length, ...lives } };
 }
 
 function association({ name, iaid }: Ia, options: Dhcp6Option[], leaseS: number): Dhcp6Option {

@@ -1,7 +1,7 @@
 // dhcp6: ports learn their IPv6 addresses and the rest from the controller, out of the model (RFC 8415), stateful or stateless.
 import type { App } from "#app";
 import { serverIdentity } from "./identity.ts";
-import { dhcp6ServerTable } from "./model.ts";
+import { dhcp6ServerTable, portPrefixTable } from "./model.ts";
 import { problems } from "./options.ts";
 import { dhcp6Request } from "./packet-in.ts";
 import { rules, staticFlows } from "./rules.ts";
@@ -12,7 +12,7 @@ export default {
   about: "answers DHCPv6 requests from the model",
   requires: ["l2", "ipam", "overlay", "dhcp"],
   partOf: "dhcp",
-  tables: [dhcp6ServerTable],
+  tables: [dhcp6ServerTable, portPrefixTable],
   pipeline: dhcp6,
   rules,
   staticFlows,

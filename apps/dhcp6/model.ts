@@ -1,4 +1,4 @@
-// dhcp6's one entity: who the server is. All that it answers with is l2's, ipam's and dhcp's.
+// dhcp6's one stored entity: who the server is. All that it answers with is l2's, ipam's and dhcp's.
 import { defineTable, type ReadView, type Row } from "#app";
 import { addressesOf } from "../l2/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
@@ -12,6 +12,15 @@ export interface Dhcp6Server extends Row {
   readonly uuid: string;
 }
 export const dhcp6ServerTable = defineTable<Dhcp6Server>()("dhcp6_server", {});
+
+/** A prefix that is delegated to a port (derived), as CIDR. A joint. `id` is `<app>/<port>`. */
+export interface PortPrefix extends Row {
+  readonly port_id: string;
+  readonly prefix: string;
+}
+export const portPrefixTable = defineTable<PortPrefix>()("port_prefix", { derived: true, open: true, indexes: { port: (p) => p.port_id } });
+/** The name of an extra_dhcp_opt by which a port asks for one: it is no option that is sent as it is. */
+export const PREFIX_OPTION = "ia-pd";
 
 /** Whether machines of a subnet are answered DHCPv6. */
 export const isServed = ({ ip_version, enable_dhcp, ipv6_address_mode: mode }: Pick<Subnet, "ip_version" | "enable_dhcp" | "ipv6_address_mode">): boolean =>

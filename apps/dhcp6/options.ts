@@ -3,6 +3,7 @@ import { show, type AppProblem, type LiveView } from "#app";
 import { encodeDhcp6Option, findDhcp6Option, PacketValueError } from "packet-codec";
 import { portTable } from "../l2/model.ts";
 import { portDhcpOptsTable, type DhcpOpt } from "../dhcp/model.ts";
+import { PREFIX_OPTION, portPrefixTable } from "./model.ts";
 
 /** An option by its number, as bytes. */
 export interface RawOption {
@@ -49,7 +50,8 @@ export function extraOptions(opts: readonly DhcpOpt[], clientIsIpxe: boolean): M
 export function problems(view: LiveView): AppProblem[] {
   const found: AppProblem[] = [];
   for (const { id, opts } of view.all(portDhcpOptsTable)) {
-    const unsent = opts.filter((opt) => opt.ip_version === 6 && sent(opt) === undefined);
+    const delegated = view.by(portPrefixTable, "port", id).length > 0;
+    const unsent = opts.filter((opt) => opt.ip_version === 6 && sent(opt) === undefined && !(delegated && opt.opt_name === PREFIX_OPTION));
     if (unsent.length === 0) continue;
     found.push({
       kind: "option_not_sent", severity: "warning", resources: [{ type: "port", id }],

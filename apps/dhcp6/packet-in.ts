@@ -8,7 +8,7 @@ import { subnetTable } from "../ipam/model.ts";
 import { mtuOf } from "../overlay/model.ts";
 import { declines, dhcpSettings, nameServersOf, portDhcpOptsTable, portOfferTable, SERVER_MAC, subnetOfferTable } from "../dhcp/model.ts";
 import { answer, declined, type Client } from "./answer.ts";
-import { dhcp6ServerTable, SERVER, servedAddresses } from "./model.ts";
+import { dhcp6ServerTable, portPrefixTable, SERVER, servedAddresses } from "./model.ts";
 
 type Logger = Parameters<PacketInHandler>[2];
 
@@ -73,6 +73,10 @@ function clientOf(port: Port, view: ReadView): Client | undefined {
   const host = view.by(portOfferTable, "port", port.id)[0]?.host_name;
   return {
     addresses: served.filter(({ subnet }) => subnet.ipv6_address_mode === "dhcpv6-stateful").map(({ ip }) => ip),
+    prefixes: view.by(portPrefixTable, "port", port.id).map(({ prefix }) => {
+      const [ip, length] = prefix.split("/") as [string, string];
+      return { ip, length: Number(length) };
+    }),
     all: addressesOf(view, port.id, 6).map(({ ip }) => ip),
     isOnLink: (ip) => view.by(subnetTable, "network", port.network_id).some((s) => s.ip_version === 6 && contains(parseCidr(s.cidr)!, parseIp(ip)!)),
     leaseS: view.settings(dhcpSettings)["dhcp-lease"],

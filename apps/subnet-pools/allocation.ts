@@ -1,7 +1,7 @@
 // Which subnet has which prefix of which pool, and what its project has of it.
 import { badRequest, bitsOf, conflict, formatCidr, parseCidr, type Cidr, type ReadView, type Tx } from "#app";
 import type { Subnet } from "../ipam/model.ts";
-import { pooledSubnetTable, poolUseTable, subnetPoolTable, type PooledSubnet, type SubnetPool } from "./model.ts";
+import { pooledSubnetTable, poolUseTable, subnetPoolTable, type PooledSubnet, type SubnetPool } from "./pools.ts";
 import { giveBack, isFree, lowestFree, take } from "./space.ts";
 
 export const cidrsOf = (texts: readonly string[]): Cidr[] => texts.map((text) => parseCidr(text)!);
@@ -44,21 +44,32 @@ export function choose(view: ReadView, pool: SubnetPool, { cidr, prefixlen }: As
 
 /** Makes a free prefix of the pool the subnet's. */
 export function allocate(tx: Tx, pool: SubnetPool, subnet: Pick<Subnet, "id" | "project_id" | "cidr">): void {
-  const cidr = parseCidr(subnet.cidr)!;
-  const used = usedBy(tx, pool.id, subnet.project_id) + sizeOf(cidr);
-  const unit = pool.ip_version === 4 ? 1n : 1n << 64n;
-  if (pool.default_quota !== null && used > BigInt(pool.default_quota) * unit) throw conflict("SubnetPoolQuotaExceeded", "Per-tenant subnet pool prefix quota exceeded.");
-  setUsed(tx, pool.id, subnet.project_id, used);
-  take(tx, pool.id, cidrsOf(pool.prefixes), cidr);
-  tx.put(pooledSubnetTable, { id: subnet.id, subnetpool_id: pool.id, project_id: subnet.project_id, cidr: formatCidr(cidr) });
+  const cidr = claim(tx, pool, subnet.project_id, subnet.cidr);
+  tx.put(pooledSubnetTable, { id: subnet.id, subnetpool_id: pool.id, project_id: subnet.project_id, cidr });
 }
 
 /** The subnet's prefix is the pool's again. */
-export function release(tx: Tx, { id, subnetpool_id, project_id, cidr: text }: PooledSubnet): void {
-  const cidr = parseCidr(text)!;
-  tx.delete(pooledSubnetTable, id);
+export function release(tx: Tx, subnet: PooledSubnet): void {
+  tx.delete(pooledSubnetTable, subnet.id);
+  giveUp(tx, subnet);
+}
+
+/** Takes a free prefix of the pool for a project, whatever it is for; as text in its one spelling. @throws ApiError 409 SubnetPoolQuotaExceeded */
+export function claim(tx: Tx, pool: SubnetPool, project: string, prefix: string): string {
+  const cidr = parseCidr(prefix)!;
+  const used = usedBy(tx, pool.id, project) + sizeOf(cidr);
+  const unit = pool.ip_version === 4 ? 1n : 1n << 64n;
+  if (pool.default_quota !== null && used > BigInt(pool.default_quota) * unit) throw conflict("SubnetPoolQuotaExceeded", "Per-tenant subnet pool prefix quota exceeded.");
+  setUsed(tx, pool.id, project, used);
+  take(tx, pool.id, cidrsOf(pool.prefixes), cidr);
+  return formatCidr(cidr);
+}
+
+/** A prefix that was claimed is the pool's again. */
+export function giveUp(tx: Tx, { subnetpool_id, project_id, cidr: text }: Pick<PooledSubnet, "subnetpool_id" | "project_id" | "cidr">): void {
   const pool = tx.get(subnetPoolTable, subnetpool_id);
   if (pool === undefined) return;
+  const cidr = parseCidr(text)!;
   setUsed(tx, pool.id, project_id, usedBy(tx, pool.id, project_id) - sizeOf(cidr));
   giveBack(tx, pool.id, cidrsOf(pool.prefixes), cidr);
 }

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { Api, type Shown, type Who } from "../../test/support/api/api.ts";
-import { pooledSubnetTable, poolUseTable } from "./model.ts";
+import { pooledSubnetTable, poolUseTable } from "./pools.ts";
 import { spaceTable } from "./space.ts";
 
 const admin = { project: "ops", roles: "admin" };

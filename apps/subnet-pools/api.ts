@@ -6,7 +6,7 @@ import {
 import { subnetResource, subnetTable, type Subnet } from "../ipam/model.ts";
 import { networkResource } from "../l2/model.ts";
 import { allocate, choose, cidrsOf, release } from "./allocation.ts";
-import { pooledSubnetTable, subnetPoolResource, subnetPoolTable, type SubnetPool } from "./model.ts";
+import { pooledSubnetTable, subnetPoolResource, subnetPoolTable, type SubnetPool } from "./pools.ts";
 import { compact, subtract, within } from "./prefixes.ts";
 import { isFree, reshape } from "./space.ts";
 

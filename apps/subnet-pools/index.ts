@@ -1,6 +1,6 @@
 import type { App } from "#app";
 import { aliases, converters, extend, policies, references, resources } from "./api.ts";
-import { pooledSubnetTable, poolUseTable, subnetPoolTable } from "./model.ts";
+import { pooledSubnetTable, poolUseTable, subnetPoolTable } from "./pools.ts";
 import { spaceTable } from "./space.ts";
 
 export default {

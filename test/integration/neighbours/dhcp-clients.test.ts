@@ -102,6 +102,40 @@ describe("a network of IPv4, of DHCPv6 and of SLAAC, with a router", () => {
   }, nightly ? 1_800_000 : 120_000);
 });
 
+test("a machine that is a router: systemd-networkd is delegated a prefix, gives an address of it to what is behind, and another network reaches that by the router", async () => {
+  const pool = await cloud.create("subnetpool", { name: "six", prefixes: ["2001:db8:40::/48"], min_prefixlen: 56, default_prefixlen: 64 });
+  const of = async (name: string): Promise<Net> => {
+    const network = await cloud.create("network", { name });
+    return { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 6, subnetpool_id: pool.id, ipv6_ra_mode: "dhcpv6-stateful", ipv6_address_mode: "dhcpv6-stateful" }) };
+  };
+  const [near, far] = [await of("near"), await of("far")];
+  await cloud.router([near, far]);
+  const wish = { opt_name: "ia-pd", opt_value: "60", ip_version: 6 };
+  const [cpe, other] = [await cloud.instance(cloud.hv(1), near, { configure: false, port: { extra_dhcp_opts: [wish] } }), await cloud.instance(cloud.hv(2), far, { configure: false })];
+  const [prefix] = (cpe.port.allowed_address_pairs as { ip_address: string }[]).map((p) => p.ip_address);
+  expect(prefix).toMatch(/^2001:db8:40:.*::\/60$/);
+  await cpe.vm.configure("link add lan0 type veth peer name lan1", "link set lan0 up", "link set lan1 up");
+  const networkd = (vm: Vm, more: string): Running => vm.spawn(["unshare", "-m", "sh", "-c", `
+    mount -t tmpfs tmpfs /run; mount -o remount,ro /sys; mkdir -p /run/systemd/network
+    printf '[Match]\\nName=eth0\\n[Network]\\nDHCP=ipv6\\nIPv6AcceptRA=yes\\n' >/run/systemd/network/eth0.network
+    ${more}
+    exec env SYSTEMD_LOG_TARGET=console /lib/systemd/systemd-networkd
+  `]);
+  const lan = "printf '[Match]\\nName=lan0\\n[Network]\\nDHCPPrefixDelegation=yes\\nIPv6AcceptRA=no\\nConfigureWithoutCarrier=yes\\n' >/run/systemd/network/lan0.network";
+  const running = [networkd(cpe.vm, lan), networkd(other.vm, "")];
+  try {
+    const inside = await until("an address of the prefix", async () => (await cpe.vm.addresses({ device: "lan0" })).find((a) => a.startsWith(prefix!.slice(0, prefix!.indexOf("::") - 1))), { timeoutMs: 30_000 });
+    await until("the other machine's address", async () => (await other.vm.addresses()).includes(`${other.ip}/128`), { timeoutMs: 30_000 });
+    await until("an answer", () => other.vm.reaches(inside!.split("/")[0]!), { timeoutMs: 20_000 });
+    // What is taken back is routed there no more.
+    await cloud.update("port", cpe.port.id, { extra_dhcp_opts: [{ ...wish, opt_value: null }] });
+    await cloud.renewed();
+    expect(await other.vm.reaches(inside!.split("/")[0]!)).toBe(false);
+  } finally {
+    await Promise.all(running.map((r) => r.stop("SIGKILL")));
+  }
+}, 120_000);
+
 test("a tenant's own server behind its own relay: where the network serves nobody, both are left alone", async () => {
   const [near, far] = [await cloud.network("10.1.0.0/24", { enable_dhcp: false }), await cloud.network("10.2.0.0/24", { enable_dhcp: false })];
   const open = { port_security_enabled: false, security_groups: [] };
