@@ -8,7 +8,6 @@ import { spaceTable } from "../../apps/subnet-pools/space.ts";
 import { allTables } from "../../src/boot/registry.ts";
 import { contains, parseCidr, parseIp } from "../../src/lib/address.ts";
 import type { Harness } from "./harness.ts";
-import { collectionOf } from "./process.ts";
 
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
 /** Columns that may say anything, or outlive what they name: a caller's text; where an address was taken from, which counts only while it is so. */
@@ -114,6 +113,7 @@ function unsoundPools(h: Harness): string[] {
 
 /** What the API counts, against what it lists. */
 async function expectCounts(h: Harness, projects: readonly string[]): Promise<void> {
+  const paths = new Map(h.apps.flatMap((app) => app.resources ?? []).map((r) => [r.name, r.path ?? r.collection.replaceAll("_", "-")]));
   const counted = new Map<string, readonly { readonly project_id: string }[]>();
   for (const project of projects) {
     const { quota } = (await h.call("GET", `/v2.0/quotas/${project}/details`)).body as { quota: Record<string, { used: number }> };
@@ -121,7 +121,7 @@ async function expectCounts(h: Harness, projects: readonly string[]): Promise<vo
     const { routers } = (await h.call("GET", "/v2.0/routers")).body as { routers: { project_id: string; routes: unknown[] }[] };
     expect(routes?.used ?? 0, `routes of a router of ${project}`).toBe(Math.max(0, ...routers.filter((r) => r.project_id === project).map((r) => r.routes.length)));
     for (const [resource, { used }] of Object.entries(rows)) {
-      if (!counted.has(resource)) counted.set(resource, Object.values((await h.call("GET", `/v2.0/${collectionOf(resource)}`)).body as object)[0] as never);
+      if (!counted.has(resource)) counted.set(resource, Object.values((await h.call("GET", `/v2.0/${paths.get(resource)!}`)).body as object)[0] as never);
       expect(used, `${resource}s of ${project}`).toBe(counted.get(resource)!.filter((row) => row.project_id === project).length);
     }
   }
