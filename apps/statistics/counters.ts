@@ -7,8 +7,6 @@ import { PortCounts } from "./ports.ts";
 const LOOK_S = 10;
 /** Counters that are looked at in a turn, each with what it counts at one place; beyond them turns are longer apart for each. */
 const FLOWS_A_TURN = 40_000;
-/** Seconds until what changes by counting alone is stored, of what is asked for and of the rest. */
-const STORE_S = { asked: 60, others: 3600 };
 
 /** Packets, and bytes of these with Ethernet headers; null: no switch has said. */
 export interface Count {
@@ -64,7 +62,7 @@ export const resourceCounters: ServiceDecl = {
     const ports = new PortCounts(host);
     const projects = new Projects(host);
     const counters = new FlowCounters(host, {
-      name: "resource-count", what: "what ports, routers and floating IPs have counted", stored: resourceCountTable, facts: resourceCounts, room: ROOM, everyS: LOOK_S, flowsATurn: FLOWS_A_TURN, storeS: STORE_S,
+      name: "resource-count", what: "what ports, routers and floating IPs have counted", stored: resourceCountTable, facts: resourceCounts, room: ROOM, everyS: LOOK_S, flowsATurn: FLOWS_A_TURN,
       look(counted, payer) {
         const { resource, counter, id } = partsOf(counted);
         return resource === "port" ? ports.of(id, counter, payer) : host.countsOf(resource, id, counter, payer);
