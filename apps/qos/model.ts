@@ -1,6 +1,6 @@
 // What is kept of quality of service: policies, their rules, and who uses which policy.
-import { conflict, defineTable, forbidden, meterOfZone, resourceHandle, zoneMeters, type ApiContext, type Items, type ReadView, type Row, type StandardRow, type Tx } from "#app";
-import { isNetworkPort, networkTable, portTable } from "../l2/model.ts";
+import { chassisTable, conflict, defineTable, forbidden, meterOfZone, resourceHandle, zoneMeters, type ApiContext, type Chassis, type Items, type ReadView, type Row, type StandardRow, type Tx } from "#app";
+import { chosenSegments, isNetworkPort, isOnPhysical, isPhysical, networkTable, portTable, requestedChassis, shownHost, type Port } from "../l2/model.ts";
 
 export interface QosPolicy extends StandardRow {
   /** New networks of its project have it. One of a project. */
@@ -66,10 +66,106 @@ export function* usersOf(view: ReadView, { id }: Pick<QosPolicy, "id">): Iterabl
   }
 }
 
+// ---- least rates ----
+
+/** What a port of the policy is to have of what leaves by a physical network, 1000 bits a second; 0: nothing is said. */
+export const minimumOf = (view: ReadView, policyId: string): number => view.by(minimumBandwidthTable, "policy", policyId).find((r) => r.direction === "egress")?.min_kbps ?? 0;
+
+/** The physical network by which a host carries a network; undefined: it does so in tunnels. */
+export const physicalAt = (view: ReadView, networkId: string, chassis: Readonly<Chassis>): string | undefined => chosenSegments(view, networkId).find((s) => isPhysical(s) && isOnPhysical(s, chassis))?.physical_network ?? undefined;
+
+/** A port that is to have a least rate, where it is (derived). `id` is the attachment's. */
+export interface LeastRate extends Row {
+  readonly port_id: string;
+  readonly port_key: number;
+  readonly chassis: string;
+  readonly physical_network: string;
+  readonly min_kbps: number;
+}
+export const leastRateTable = defineTable<LeastRate>()("qos_least_rate", { derived: true, indexes: { all: () => "" }, pairs: { places: (r) => [r.chassis, r.physical_network] } });
+/** The queue that its packets leave by (derived); none: no queue of its host has room for it. */
+export interface LeastRateQueue extends Row {
+  readonly queue: number;
+}
+export const leastRateQueueTable = defineTable<LeastRateQueue>()("qos_least_rate_queue", { derived: true });
+
+interface Wanted {
+  readonly id: string;
+  readonly port_key: number;
+  readonly min_kbps: number;
+}
+/** By who wants it its queue: the smallest that has room for all that it is given to. Who was there first keeps what he has. */
+export function queuesFor(view: ReadView, chassisId: string, physicalNetwork: string, wanted: readonly Wanted[]): ReadonlyMap<string, number> {
+  const queues = (view.get(chassisTable, chassisId)?.uplink_queues ?? []).filter((q) => q.physical_network === physicalNetwork).map((q) => ({ queue: q.queue, room: q.min_kbps })).sort((a, b) => a.room - b.room || a.queue - b.queue);
+  const given = new Map<string, number>();
+  for (const { id, min_kbps } of wanted.toSorted((a, b) => a.port_key - b.port_key)) {
+    const found = queues.find((q) => q.room >= min_kbps);
+    if (found === undefined) continue;
+    found.room -= min_kbps;
+    given.set(id, found.queue);
+  }
+  return given;
+}
+
+/** Ports that are to have a least rate, as what is stored says, with where they are or are to be. */
+function* leastRates(view: ReadView): Iterable<Wanted & { readonly network_id: string; readonly host: string }> {
+  for (const { policy_id, direction, min_kbps } of view.all(minimumBandwidthTable)) {
+    if (direction !== "egress" || min_kbps === 0) continue;
+    for (const use of view.by(qosUseTable, "policy", policy_id)) {
+      const ports = use.kind === "network" ? view.by(portTable, "network", use.id).filter((p) => policyOfPort(view, p.id) === policy_id) : use.kind === "port" ? [view.get(portTable, use.id)] : [];
+      for (const port of ports) if (port !== undefined) yield { id: port.id, port_key: port.key, min_kbps, network_id: port.network_id, host: shownHost(view, port) };
+    }
+  }
+}
+
+/** Of all hosts by physical network what is wanted there: `<chassis>|<physical network>`. */
+function wantedByPlace(view: ReadView): ReadonlyMap<string, readonly Wanted[]> {
+  const places = new Map<string, Wanted[]>();
+  for (const wanted of leastRates(view)) {
+    const chassis = requestedChassis(view, wanted.host);
+    const by = chassis === undefined ? undefined : physicalAt(view, wanted.network_id, chassis);
+    if (chassis === undefined || by === undefined) continue;
+    const place = `${chassis.id}|${by}`;
+    places.set(place, [...(places.get(place) ?? []), wanted]);
+  }
+  return places;
+}
+
+/** Whether the host would keep all that is wanted there by a physical network, and that one too. */
+function hasRoom(view: ReadView, chassis: Readonly<Chassis>, physicalNetwork: string, one: Wanted, places: ReadonlyMap<string, readonly Wanted[]>): boolean {
+  const all = [...(places.get(`${chassis.id}|${physicalNetwork}`) ?? []).filter((w) => w.id !== one.id), one];
+  return queuesFor(view, chassis.id, physicalNetwork, all).size === all.length;
+}
+
+/** Why no host keeps a least rate for a port of a network; undefined: where the port is, or else somewhere, there is a queue. `port`: undefined is any. */
+function unkept(view: ReadView, networkId: string, min_kbps: number, port: Port | undefined, places: ReadonlyMap<string, readonly Wanted[]>): string | undefined {
+  if (min_kbps === 0) return undefined;
+  const host = port === undefined ? "" : shownHost(view, port);
+  const at = host === "" ? undefined : requestedChassis(view, host);
+  const physical = chosenSegments(view, networkId).filter(isPhysical).map((s) => s.physical_network!);
+  if (physical.length === 0) return `network ${networkId} travels in tunnels, and queues are at uplinks of physical networks`;
+  const hosts = at === undefined ? physical.flatMap((name) => view.by(chassisTable, "queues", name)) : [at];
+  const one: Wanted = { id: port?.id ?? "", port_key: port?.key ?? Infinity, min_kbps };
+  const keeps = hosts.some((chassis) => {
+    const by = physicalAt(view, networkId, chassis);
+    return by !== undefined && hasRoom(view, chassis, by, one, places);
+  });
+  return keeps ? undefined : `no queue ${at === undefined ? "of any host" : `of host ${at.id}`} at the uplink of ${physical.join(", ")} has room for ${min_kbps} kbps`;
+}
+
 /** What hosts cannot keep is not asked of them. @throws ApiError 409 for a policy with rules that no host keeps */
 export function checkSupported(view: ReadView, policyId: string, { kind, id, of = id }: Pick<QosUse, "kind" | "id" | "of">): void {
-  if (view.count(minimumBandwidthTable, "policy", policyId) === 0) return;
-  throw conflict(kind === "network" ? "QosRuleNotSupportedByNetwork" : "QosRuleNotSupported", `Rule minimum_bandwidth is not supported by ${kind} ${of}`);
+  const rules = view.by(minimumBandwidthTable, "policy", policyId);
+  if (rules.length === 0) return;
+  const [port, network] = [kind === "port" ? view.get(portTable, id) : undefined, kind === "network" ? view.get(networkTable, id) : undefined];
+  // Any that may come, and of each host where there are some one: all there are looked at with it.
+  const there = network === undefined ? [] : view.by(portTable, "network", id).filter((p) => shownHost(view, p) !== "" && policyOfPort(view, p.id) === policyId);
+  const ports = network === undefined ? [port] : [undefined, ...new Map(there.map((p) => [shownHost(view, p), p])).values()];
+  const places = wantedByPlace(view);
+  const why = rules.some((r) => r.direction === "ingress") ? "hosts keep minima of egress alone"
+    : port === undefined && network === undefined ? "what leaves by a gateway has no queue of its own"
+    : ports.map((one) => unkept(view, network?.id ?? port!.network_id, minimumOf(view, policyId), one, places)).find((w) => w !== undefined);
+  if (why !== undefined) throw conflict(kind === "network" ? "QosRuleNotSupportedByNetwork" : "QosRuleNotSupported", `Rule minimum_bandwidth is not supported by ${kind} ${of}: qos_policy_id ${policyId}: ${why}`);
 }
 
 /** What becomes of `qos_policy_id`; null: none any more, undefined: as it was. @throws ApiError 404 of a policy that the caller may not see, 403 where he would take such a one away, 409 */

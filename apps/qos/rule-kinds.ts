@@ -1,6 +1,6 @@
 // Rules of policies, by type: each type is a resource below its policy, and one by itself for who has the rule's id alone (qos-rules-alias).
 import {
-  conflict, defineResource, reference, resourceHandle, type AnyResource, type AnyTable, type ApiContext, type Alias, type Attribute, type ReadView, type Reference, type Row, type Table, type Tx, type Values,
+  chassisTable, conflict, defineResource, reference, resourceHandle, type AnyResource, type AnyTable, type ApiContext, type Alias, type Attribute, type ReadView, type Reference, type Row, type Table, type Tx, type Values,
 } from "#app";
 import {
   bandwidthLimitTable, checkSupported, directions, dscpMarkingTable, minimumBandwidthTable, packetRateLimitTable, qosPolicyResource, qosPolicyTable, qosUseTable,
@@ -30,7 +30,7 @@ export interface RuleKind {
   readonly attributes: Attributes;
   /** Extension that brings the type. */
   readonly alias: string;
-  /** Hosts keep it. */
+  /** Hosts keep it, whatever is at their uplinks. */
   readonly supported: boolean;
   /** There is a resource of its own for it, by the rule's id. */
   readonly byId: boolean;
@@ -60,7 +60,7 @@ export const ruleKinds: readonly RuleKind[] = [
     attributes: { dscp_mark: { type: "integer", about: "Differentiated services code point.", post: true, put: true, required: true, check: { enum: MARKS }, filter: true, sort: true } },
   }),
   kind({
-    type: "minimum_bandwidth", about: "How many bits a second a port is to have whatever others do. No host keeps it: policies with one are for no port.", table: minimumBandwidthTable, alias: "qos", supported: false, byId: true,
+    type: "minimum_bandwidth", about: "How many bits a second a port is to have of what leaves by a physical network, whatever others send: where a queue of the host's uplink has room for it.", table: minimumBandwidthTable, alias: "qos", supported: false, byId: true,
     attributes: { min_kbps: number("1000 bits a second.", { required: true }), direction: direction("qos-bw-minimum-ingress") },
   }),
 ];
@@ -180,6 +180,9 @@ const parameters = ({ attributes }: RuleKind): Values[] =>
       : { parameter_name, parameter_type: "choices", parameter_values: of.enum };
   });
 
+/** Minima are kept where some host has a queue. */
+const isKept = (view: ReadView, { supported }: RuleKind): boolean => supported || [...view.all(chassisTable)].some((c) => c.uplink_queues !== undefined);
+
 const asked = (values: readonly string[] | undefined): boolean => values?.some((v) => ["true", "1", "yes", "on", "t", "y"].includes(v.toLowerCase())) === true;
 const said: Attribute = { type: "boolean", about: "", visible: false, filter: true, matches: () => true, alias: "qos-rule-type-filter" };
 
@@ -189,7 +192,7 @@ const ruleType = defineResource(resourceHandle<RuleType>("rule_type"), {
   about: "A type of rules. The list has those that hosts keep.",
   alias: "qos",
   computed: {
-    list: (_view, _caller, wanted) => ruleKinds.filter((k) => k.supported || asked(wanted("all_rules"))).map(({ type }) => ({ id: type, type })),
+    list: (view, _caller, wanted) => ruleKinds.filter((k) => isKept(view, k) || asked(wanted("all_rules"))).map(({ type }) => ({ id: type, type })),
     get: (_view, id) => (ruleKinds.some((k) => k.type === id) ? { id, type: id } : undefined),
   },
   standard: [],
@@ -201,9 +204,9 @@ const ruleType = defineResource(resourceHandle<RuleType>("rule_type"), {
     all_rules: { ...said, about: "All that rules can be of." },
   },
   policy: { get: "role:reader" },
-  present(_view, { type }) {
+  present(view, { type }) {
     const of = ruleKinds.find((k) => k.type === type)!;
-    return { drivers: of.supported ? [{ name: "openvswitch", supported_parameters: parameters(of) }] : [] };
+    return { drivers: isKept(view, of) ? [{ name: "openvswitch", supported_parameters: parameters(of) }] : [] };
   },
 });
 

@@ -32,6 +32,17 @@ export interface Chassis {
   readonly vlan_limit?: 2;
   /** Availability zone, if it says one: see zoneOf. */
   readonly zone?: string;
+  /** Queues that the operator made at its uplinks, if any: of each physical network by number. */
+  readonly uplink_queues?: readonly UplinkQueue[];
+}
+
+/** A queue of the port by which a host leads to a physical network. */
+export interface UplinkQueue {
+  readonly physical_network: string;
+  /** As set_queue names it. */
+  readonly queue: number;
+  /** What it has whatever others send, 1000 bits a second. */
+  readonly min_kbps: number;
 }
 
 /** The availability zone of hosts that name none, as other OpenStack services call theirs. */
@@ -47,6 +58,7 @@ export const chassisTable = defineTable<Chassis>()("chassis", {
     /** In its canonical form, which its database need not have. */
     endpoint: (c) => (c.encap_ip === "" ? undefined : (normalizeIp(c.encap_ip) ?? c.encap_ip)),
     zone: (c) => zoneOf(c),
+    queues: (c) => [...new Set(c.uplink_queues?.map((q) => q.physical_network) ?? [])],
     draining: (c) => (c.drain === true ? "" : undefined),
     /** `<type>/<4 or 6>`: each encapsulation that it may use, with the family of its endpoint. */
     encap: (c) => c.encap_types.map((type) => `${type}/${c.encap_ip.includes(":") ? 6 : 4}`),

@@ -102,6 +102,23 @@ describe("a fresh host", () => {
   });
 });
 
+test("queues at the ports of a physical network's bridge are known, as their operator has them, and only such as have a least rate", async () => {
+  const ovs = await host({ ...hv1, "axion-bridge-mappings": "physnet1:br-ex" });
+  await ovs.vsctl("add-br", "br-ex", "--", "set", "Bridge", "br-ex", "datapath_type=dummy");
+  const w = await world();
+  await w.adopt(ovs);
+  const queues = (): unknown => w.model.view.get(chassisTable, "hv1")?.uplink_queues;
+  expect(queues()).toBeUndefined();
+  const queue = (id: string, ...config: string[]): string[] => ["--", `--id=@${id}`, "create", "Queue", ...config];
+  await ovs.vsctl(
+    "set", "Port", "br-ex", "qos=@q", "--", "--id=@q", "create", "QoS", "type=linux-htb", "queues:7=@a", "queues:1=@b", "queues:2=@c", "queues:4=@d",
+    ...queue("a", "other_config:min-rate=2500999"), ...queue("b", "other_config:min-rate=1000000"), ...queue("c", "other_config:max-rate=1000000"), ...queue("d", "other_config:min-rate=much"),
+  );
+  await eventually("the queues", () => JSON.stringify(queues()) === JSON.stringify([{ physical_network: "physnet1", queue: 1, min_kbps: 1000 }, { physical_network: "physnet1", queue: 7, min_kbps: 2500 }]));
+  await ovs.vsctl("set", "QoS", await ovs.vsctl("--bare", "get", "Port", "br-ex", "qos"), "type=linux-noop");
+  await eventually("none", () => queues() === undefined);
+});
+
 test("a host's gateways are had, drained, and none by what it says, and by nothing else", async () => {
   const ovs = await host({ ...hv1, "axion-gateway": "drain" });
   const w = await world();

@@ -1,4 +1,5 @@
 // The rows of one host's Open vSwitch database, as the controller reads them.
+import type { UplinkQueue } from "#app";
 import type { Replica, Row } from "ovsdb-client";
 
 export type Ids = Readonly<Record<string, string>>;
@@ -40,6 +41,15 @@ export type ControllerRow = Row & {
 };
 
 export type ManagerRow = Row & { readonly target: string; readonly external_ids: Ids };
+
+type QosRow = Row & { readonly type: string; readonly queues: ReadonlyMap<number, string>; readonly external_ids: Ids };
+type QueueRow = Row & { readonly other_config: Ids };
+/** Types of QoS whose queues have least rates. */
+const QUEUEING: ReadonlySet<string> = new Set(["linux-htb", "linux-hfsc"]);
+/** Of one physical network at a host. */
+const QUEUES_MAX = 256;
+/** Of rows that the controller made: the key by which it knows them. */
+export const OWNED = "axion-row";
 
 /** The rows of one host, found by name. */
 export class HostRows {
@@ -106,6 +116,27 @@ export class HostRows {
   port(name: string): PortRow | undefined {
     for (const row of this.replica.table<PortRow>("Port").values()) if (row.name === name) return row;
     return undefined;
+  }
+
+  /**
+   * Queues with a least rate at the ports that bridges of physical networks have, as their operator made them: what is ours there is no uplink's. Of several ports of one bridge the first
+   * that has any. ovs-vswitchd.conf.db(5), QoS and Queue.
+   */
+  uplinkQueues(mappings: Ids): UplinkQueue[] {
+    const qos = this.replica.table<QosRow>("QoS");
+    const queues = this.replica.table<QueueRow>("Queue");
+    return Object.entries(mappings).flatMap(([physical_network, name]) => {
+      const bridge = this.bridge(name);
+      const of = (bridge === undefined ? [] : this.portsOf(bridge)).flatMap((port) => {
+        const row = port.qos === undefined ? undefined : qos.get(port.qos);
+        return row === undefined || !QUEUEING.has(row.type) || row.external_ids[OWNED] !== undefined ? [] : [{ port, row }];
+      }).sort((a, b) => (a.port.name < b.port.name ? -1 : 1))[0];
+      return of === undefined ? [] : [...of.row.queues].flatMap(([queue, id]) => {
+        const bits = queues.get(id)?.other_config["min-rate"] ?? "";
+        const min_kbps = /^\d{1,15}$/.test(bits) ? Math.floor(Number(bits) / 1000) : 0;
+        return min_kbps === 0 ? [] : [{ physical_network, queue, min_kbps }];
+      }).sort((a, b) => a.queue - b.queue).slice(0, QUEUES_MAX);
+    });
   }
 
   /** Names that a new port may not have, anywhere on the host. */

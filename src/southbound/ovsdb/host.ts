@@ -569,6 +569,7 @@ export class Host {
     const { model, apps, log, guard } = this.inventory.options;
     const id = settings.id;
     const storedChassis = model.view.get(chassisTable, id);
+    const uplink_queues = this.rows.uplinkQueues(settings.bridgeMappings);
     const dpid = DPID.test(bridge.datapath_id ?? "") ? bridge.datapath_id : storedChassis?.dpid;
     if (dpid === undefined) return []; // the switch itself has not come up yet
     const fresh = (key: number): Chassis => ({
@@ -584,7 +585,7 @@ export class Host {
       gateway: settings.gateway,
       ...(settings.drain && { drain: true }),
       ovs_version: shown(ovsVersion, WORD),
-      ...(settings.vlanLimit === 2 && { vlan_limit: 2 }), ...(settings.zone !== undefined && { zone: settings.zone }),
+      ...(settings.vlanLimit === 2 && { vlan_limit: 2 }), ...(settings.zone !== undefined && { zone: settings.zone }), ...(uplink_queues.length > 0 && { uplink_queues }),
     });
     const stored = model.view.by(vifTable, "chassis", id);
     const seen = seeVifs(this.rows, bridge, (name) => model.view.get(vifTable, vifId(id, name)));

@@ -35,6 +35,7 @@ export function sameChassis(a: Chassis, b: Chassis): boolean {
     a.hostname === b.hostname && a.key === b.key && a.bridge === b.bridge && a.dpid === b.dpid && a.datapath_type === b.datapath_type &&
     a.encap_ip === b.encap_ip && a.gateway === b.gateway && a.drain === b.drain && a.ovs_version === b.ovs_version && a.vlan_limit === b.vlan_limit && a.zone === b.zone &&
     a.encap_types.length === b.encap_types.length && a.encap_types.every((t, i) => t === b.encap_types[i]) &&
+    JSON.stringify(a.uplink_queues ?? []) === JSON.stringify(b.uplink_queues ?? []) &&
     mappings.length === Object.keys(a.bridge_mappings).length && mappings.every(([physnet, bridge]) => a.bridge_mappings[physnet] === bridge)
   );
 }

@@ -4,11 +4,11 @@ import { del, insert, map, mutate, namedUuid, set, update, uuid, type InputAtom,
 import { ovsColumns, type OvsColumns, type OvsRef, type OvsTable } from "#app";
 import type { DesiredRow } from "../../compiler/desired.ts";
 import { byUuid, differing, inputs, textOf, type Resolve } from "./columns.ts";
-import type { BridgeRow, Ids, PortRow } from "./host-rows.ts";
+import { OWNED, type BridgeRow, type Ids, type PortRow } from "./host-rows.ts";
 import { markOf, PORT } from "./patches.ts";
 import { Draft, rowWish, unread, type WantedRows } from "./wishes.ts";
 
-export const OWNED = "axion-row";
+export { OWNED };
 
 type RowTable = Exclude<OvsTable, "Port">;
 const TABLES = Object.keys(ovsColumns).filter((t): t is RowTable => t !== "Port" && t !== "Interface");

@@ -12,7 +12,7 @@ let policy: Resource;
 let from: Instance;
 let to: Instance;
 beforeAll(async () => {
-  cloud = await Cloud.create({ hypervisors: 2, flags: ["--audit-interval", "1", "--tunnel-dscp", "inherit"] });
+  cloud = await Cloud.create({ hypervisors: 2, physnets: ["ext"], flags: ["--audit-interval", "1", "--tunnel-dscp", "inherit"] });
   const net = await cloud.network("10.0.0.0/24");
   policy = (await cloud.call("POST", "/v2.0/qos/policies", { policy: { name: "slow" } })).body.policy! as Resource;
   from = await cloud.instance(cloud.hv(1), net);
@@ -108,4 +108,33 @@ test("a policy that was changed and taken away leaves no meter and no flow", asy
   await give(from.port, null);
   await cloud.synced();
   expect([await meters(), (await flows()) - before]).toEqual([0, 0]);
+});
+
+test("what is to have a least rate leaves by a queue that the operator made at the uplink; of its rows none is touched", async () => {
+  const hv = cloud.hv(1);
+  const network = await cloud.create("network", { "provider:network_type": "vlan", "provider:physical_network": "ext", "provider:segmentation_id": 100 });
+  const net = { network, subnet: await cloud.create("subnet", { network_id: network.id, ip_version: 4, cidr: "10.1.0.0/24" }) };
+  const instance = await cloud.instance(hv, net);
+  const peer = await cloud.instance(cloud.hv(2), net, { port: { port_security_enabled: false, security_groups: [] } });
+  const least = (await cloud.call("POST", "/v2.0/qos/policies", { policy: { name: "least" } })).body.policy! as Resource;
+  expect((await cloud.call("POST", `/v2.0/qos/policies/${least.id}/minimum_bandwidth_rules`, { minimum_bandwidth_rule: { min_kbps: 2000 } })).status).toBe(201);
+  const refused = await cloud.call("PUT", `/v2.0/ports/${instance.port.id}`, { port: { qos_policy_id: least.id } });
+  expect([refused.status, JSON.stringify(refused.body)]).toEqual([409, expect.stringContaining("qos_policy_id")]);
+  await hv.vsctl("--", "set", "Port", "p-ext", "qos=@q", "--", "--id=@q", "create", "QoS", "type=linux-htb", "other-config:max-rate=10000000", "queues:3=@c", "--", "--id=@c", "create", "Queue", "other-config:min-rate=5000000");
+  const rows = async (): Promise<string> => (await Promise.all(["QoS", "Queue"].map((table) => hv.vsctl("list", table)))).join("\n");
+  const before = await rows();
+  await until("the queue to be known", async () => (await cloud.call("PUT", `/v2.0/ports/${instance.port.id}`, { port: { qos_policy_id: least.id } })).status === 200, { timeoutMs: 10_000, intervalMs: 200 });
+  await cloud.renewed();
+  const ofport = (await hv.vsctl("get", "Interface", instance.vm.nic.tap, "ofport")).trim();
+  const packet = `in_port=${ofport},udp,dl_src=${instance.port.mac_address as string},dl_dst=${peer.port.mac_address as string},nw_src=${instance.ip},nw_dst=${peer.ip},nw_ttl=64,udp_src=1,udp_dst=2`;
+  const trace = await hv.appctl("ofproto/trace", "br-int", packet, "--ct-next", "trk,new", "--ct-next", "trk,new");
+  expect(trace).toContain("set_queue:3");
+  expect(trace).toMatch(/skb_priority/);
+  await until("a ping by it", () => instance.vm.reaches(peer.ip), { timeoutMs: 5000 });
+  expect(await rows()).toBe(before);
+  await give(instance.port, null);
+  await cloud.renewed();
+  expect(await hv.ofctl("dump-flows", "br-int")).not.toContain("set_queue");
+  expect(await rows()).toBe(before);
+  await hv.vsctl("--", "clear", "Port", "p-ext", "qos", "--", "--all", "destroy", "QoS", "--", "--all", "destroy", "Queue");
 });
