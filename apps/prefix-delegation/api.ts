@@ -1,6 +1,6 @@
 // A port asks for a prefix by an extra_dhcp_opt: it is of the subnet pool of the port's own subnet, taken when it is asked for, and given back with the option or the port.
 // The port may send from it (an allowed address pair, by which everybody sees which it is). Nothing waits for the machine: its DHCPv6 client is told what there is.
-import { badRequest, extendResource, formatCidr, invalidFor, reference, show, type ApiContext, type Tx } from "#app";
+import { badRequest, extendResource, formatCidr, invalidFor, reference, show, type ApiContext, type Mend, type ReadView, type Tx } from "#app";
 import { isServed, PREFIX_OPTION } from "../dhcp6/model.ts";
 import { portDhcpOptsTable } from "../dhcp/model.ts";
 import { subnetTable } from "../ipam/model.ts";
@@ -8,9 +8,11 @@ import { addressesOf, portResource, portTable, type Port } from "../l2/model.ts"
 import { choose, claim, giveUp, pooledSubnetTable, subnetPoolResource, subnetPoolTable } from "../subnet-pools/model.ts";
 import { delegatedPrefixTable, type DelegatedPrefix } from "./model.ts";
 
+const wish = (view: ReadView, portId: string): string | undefined => view.get(portDhcpOptsTable, portId)?.opts.find((opt) => opt.ip_version === 6 && opt.opt_name === PREFIX_OPTION)?.opt_value;
+
 /** The length of the prefix that a port asks for; undefined: none. @throws ApiError when it is no number */
 function wanted(tx: Tx, portId: string): number | undefined {
-  const text = tx.get(portDhcpOptsTable, portId)?.opts.find((opt) => opt.ip_version === 6 && opt.opt_name === PREFIX_OPTION)?.opt_value;
+  const text = wish(tx, portId);
   if (text === undefined) return undefined;
   if (!/^[0-9]{1,3}$/.test(text)) throw invalidFor("extra_dhcp_opts", `the value of '${PREFIX_OPTION}' is '${show(text)}', and must be the length of a prefix`);
   return Number(text);
@@ -74,3 +76,17 @@ export const references = [
   reference(delegatedPrefixTable, { to: portTable, ids: (p) => p.id, gone: release }),
   reference(delegatedPrefixTable, { to: subnetPoolTable, ids: (p) => p.subnetpool_id, gone: release }),
 ];
+
+/** Of ports that were asked for none, or for another length, while this app was left out. */
+export function* mend(view: ReadView): Iterable<Mend> {
+  for (const { id, cidr } of view.all(delegatedPrefixTable)) {
+    if (wish(view, id) === cidr.split("/")[1]) continue;
+    yield {
+      table: delegatedPrefixTable, id, why: `port ${id} does not ask for prefix ${cidr}`,
+      run(tx) {
+        const row = tx.get(delegatedPrefixTable, id);
+        if (row !== undefined) release(tx, row);
+      },
+    };
+  }
+}

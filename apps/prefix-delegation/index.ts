@@ -3,7 +3,7 @@ import { derivation, each, type App, type LiveView, type OpsList } from "#app";
 import { portPrefixTable, type PortPrefix } from "../dhcp6/model.ts";
 import { addressTable, portTable } from "../l2/model.ts";
 import { routerInterfaceTable, routeTable, type Route } from "../l3/model.ts";
-import { extend, references } from "./api.ts";
+import { extend, mend, references } from "./api.ts";
 import { delegatedPrefixTable, nextHopOf } from "./model.ts";
 
 const derive = [
@@ -50,6 +50,7 @@ export default {
   tables: [delegatedPrefixTable],
   extend,
   references,
+  mend,
   derive,
   opsLists,
 } satisfies App;

@@ -75,6 +75,18 @@ describe("by the API", () => {
     expect([code, body]).toMatchObject([400, { NeutronError: { type: "SubnetPoolDeleteError" } }]);
   });
 
+  test("what is not asked for any more, since the app was left out, is given back at the next start", async () => {
+    const [gone, kept, dropped] = [await cloud.port(net, wish("60")), await cloud.port(net, wish("64")), await cloud.port(net, wish("60"))];
+    cloud.h = await cloud.h.restart(["prefix-delegation"]);
+    await cloud.h.call("DELETE", `/v2.0/ports/${gone}`);
+    await put(dropped, wish(null));
+    cloud.h = await cloud.h.restart([]);
+    await cloud.h.settled();
+    expect([...cloud.h.view.all(delegatedPrefixTable)].map((p) => p.id)).toEqual([kept]);
+    expect([...cloud.h.view.all(poolUseTable)]).toMatchObject([{ used: String(2n * 2n ** 64n) }]);
+    expect(pairs(dropped)).toEqual([]);
+  });
+
   test("without port security there is nothing to allow", async () => {
     const port = await cloud.port(net, { port_security_enabled: false, security_groups: [], ...wish("60") });
     expect([prefixOf(port), pairs(port)]).toEqual(["2001:db8:0:10::/60", []]);

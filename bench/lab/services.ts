@@ -1,5 +1,5 @@
 // What one machine that asks without end costs others: 10,000 packets a second each of DHCP, name questions, router solicitations and openings of TCP to the metadata service, then of all
-// four, from one VM; and how long machines of another tenant wait for these services and for a ping meanwhile, on its host and on another. Open vSwitch's userspace datapath.
+// four, from one VM, beside as many that its switch drops at once; and how long machines of another tenant wait for these services and for a ping meanwhile, on its host and on another. Open vSwitch's userspace datapath.
 import { readFile, writeFile } from "node:fs/promises";
 import { startController } from "../../lab/controller.ts";
 import { flood, floodKinds, type FloodKind } from "../../lab/floods/flood.ts";
@@ -101,7 +101,7 @@ export async function benchServices({ repeats, seconds, log = () => undefined }:
       taken.seconds += (performance.now() - began) / 1000;
     };
     await ask(); // what is new to caches
-    const cases = [["none", []], ...floodKinds.map((kind) => [kind, [kind]] as const), ["all four", floodKinds]] as const;
+    const cases = [["none", []], ["dropped", ["dropped"]], ...floodKinds.map((kind) => [kind, [kind]] as const), ["all four", floodKinds]] as const;
     const all = new Map(cases.map(([name]) => [name, { sent: 0, seconds: 0, packetIns: 0, mb: 0, waits: [] }]));
     for (let round = 1; round <= repeats; round++) {
       for (const [name, kinds] of cases) await turn(kinds, all.get(name)!);

@@ -10,7 +10,8 @@ export interface Flooder {
   readonly ip: string;
 }
 export const floodKinds = ["dhcp", "dns", "rs", "metadata"] as const;
-export type FloodKind = (typeof floodKinds)[number];
+/** "dropped": of a MAC that the port may not send from, so that its switch drops them first of all. */
+export type FloodKind = (typeof floodKinds)[number] | "dropped";
 
 const DNS = "169.254.169.253";
 const METADATA = "169.254.169.254";
@@ -21,6 +22,8 @@ function frameOf(kind: FloodKind, { mac, ip }: Flooder, n: number): Buffer {
   const four = (src: string, dst: string, dstMac: string, protocol: number, payload: Buffer): Buffer =>
     buildEthernet({ dst: dstMac, src: mac, ethertype: ethertypes.ipv4 }, buildIpv4({ src, dst, protocol }, payload));
   switch (kind) {
+    case "dropped":
+      return frameOf("dns", { mac: "02:00:00:00:00:01", ip }, n);
     case "dhcp": {
       const ends = { src: "0.0.0.0", dst: "255.255.255.255" };
       const message = buildDhcp({ op: 1, xid: n + 1, chaddr: mac, options: new Map([[53, Buffer.of(1)]]) });
