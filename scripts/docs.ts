@@ -81,9 +81,12 @@ function punts(apps: readonly App[], layout: Layout): string[] {
   });
 }
 
+/** Where a register is, in order: those of `metadata` come last. */
+const wordOf = (field: string): number => Number(/\d+/.exec(field)?.[0] ?? 16);
+
 export function pipelineMarkdown(apps: readonly App[]): string {
   const layout = new Layout(apps);
-  const registers = [...layout.registers.values()].sort((a, b) => Number(/\d+/.exec(a.field)![0]) - Number(/\d+/.exec(b.field)![0]) || a.ofs - b.ofs);
+  const registers = [...layout.registers.values()].sort((a, b) => wordOf(a.field) - wordOf(b.field) || a.ofs - b.ofs);
   const wide = registers.filter((r) => r.bits === 128);
   const lines = [
     "# The pipeline", "",

@@ -14,8 +14,8 @@ afterEach(async () => {
   open = [];
 });
 
-async function make(): Promise<Harness> {
-  const harness = await Harness.make([], undefined, { settings: new Map<string, Readonly<Record<string, unknown>>>([["metadata", { "metadata-file": Buffer.from("{}") }], ["flow-export", { "ipfix-collectors": [{ address: "192.0.2.9", port: 4739 }] }]]) });
+async function make(settings: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {}): Promise<Harness> {
+  const harness = await Harness.make([], undefined, { settings: new Map(Object.entries({ metadata: { "metadata-file": Buffer.from("{}") }, "flow-export": { "ipfix-collectors": [{ address: "192.0.2.9", port: 4739 }] }, ...settings })) });
   open.push(harness);
   return harness;
 }
@@ -158,7 +158,7 @@ function flowsOf(harness: Harness): Record<string, Map<string, string>> {
 }
 
 test("no flow, no row, no meter stays when all entities are deleted through the API", async () => {
-  const harness = await make();
+  const harness = await make({ multicast: { "multicast-snooping": true } });
   for (const host of HOSTS) await harness.addChassis(host, { bridge_mappings: { physnet: "br-ex" }, gateway: true });
   await harness.settled();
   const base = flowsOf(harness);

@@ -1,7 +1,7 @@
 // Which MAC an address has, who answers for it, and how an answer gets to who asked.
 import { chassisScope, copy, isIpv6, load, next, setField, toStage, ethType, ipProto, toTable, VLAN_NONE, type FlowAction, type Outputs, type SharedRegister, type StageOut, type Scope } from "#app";
 import { linkLocal } from "packet-codec";
-import { isLinkLocal } from "./ports.ts";
+import { GROUP_MAC, isLinkLocal } from "./ports.ts";
 import { lanScope, netScope, hostScope } from "./places.ts";
 import { arp as anyArp, icmpv6, ND, solicitation } from "./messages.ts";
 import { l2 } from "../tables.ts";
@@ -131,6 +131,23 @@ export function hearSolicitations(out: Outputs, scope: Scope, network: { readonl
     priority: 125, match: { "reg:net": network.key, "reg:in_port_key": 0, "reg:from_network": 0, vlan_vid: VLAN_NONE, ...icmpv6, icmpv6_type: ND.routerSolicitation, ipv6_dst: "ff02::2" },
     actions: [{ type: "clone", actions }, toTable("flood_local")],
   });
+}
+/** IP multicast of a network, whoever sent it, is done with as an app says, where it would go to all. What has a tag of a guest does. */
+export function handleMulticast(out: Outputs, scope: Scope, network: { readonly key: number }, actions: Handling): void {
+  for (const to of [{ eth_type: ethType.ip, ipv4_dst: "224.0.0.0/4" }, { eth_type: ethType.ipv6, ipv6_dst: "ff00::/8" }] as const) {
+    l2.through(out).flow(scope, "l2_lookup", { priority: 55, match: { "reg:net": network.key, vlan_vid: VLAN_NONE, eth_dst: GROUP_MAC, ...to }, actions });
+  }
+}
+/**
+ * What a port with port security says of multicast groups of IPv6, from the link-local address of a MAC of its own, goes into its network. Policy has no say in it, as it has none in neighbour
+ * discovery: conntrack makes no sense of it. By types of ICMPv6.
+ */
+export function admitListener(out: Outputs, { chassis, port_key }: { readonly chassis: string; readonly port_key: number }, mac: string, types: readonly number[]): void {
+  for (const icmpv6_type of types) {
+    l2.through(out).flow(chassisScope(chassis), "port_security", {
+      priority: 155, match: { "reg:in_port_key": port_key, vlan_vid: VLAN_NONE, ...icmpv6, eth_src: mac, ipv6_src: linkLocal(mac), icmpv6_type }, actions: [toStage("forward")],
+    });
+  }
 }
 /** A question for the MAC of an address: ARP, or neighbour discovery by its family. What has a tag of a guest is none of the network's. */
 const questionFor = (ip: string) =>

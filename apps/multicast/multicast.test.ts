@@ -1,0 +1,116 @@
+// What networks cost that filter multicast, and others; who is asked when, and when a switch may filter.
+import { parsePacket } from "packet-codec";
+import { afterEach, expect, test } from "vitest";
+import type { StageOut } from "#app";
+import { Harness, textOf } from "../../test/support/harness.ts";
+import { snoopedTable, word } from "./model.ts";
+
+const open: Harness[] = [];
+afterEach(async () => {
+  for (const h of open.splice(0)) await h.close();
+});
+const QUERY_S = 20;
+const settings = new Map([["multicast", { "multicast-snooping": true, "multicast-query-interval": QUERY_S }]]);
+
+async function made(snooping: boolean): Promise<Harness> {
+  const h = await Harness.make([], undefined, snooping ? { settings } : {});
+  open.push(h);
+  for (const host of ["hv1", "hv2"]) await h.addChassis(host);
+  return h;
+}
+const ofports = new Map<string, number>();
+async function port(h: Harness, host: string, network: string, values: Record<string, unknown> = {}): Promise<string> {
+  const { id } = await h.create("port", { network_id: network, ...values });
+  const ofport = (ofports.get(host) ?? 10) + 1;
+  ofports.set(host, ofport);
+  await h.plug(host, id, ofport);
+  await h.settled();
+  return id;
+}
+const flowsOf = (h: Harness, host: string): string[] => [...h.engine.flowsOf(host)].map((f) => `${h.layout.tableById(f.table)!.name}: ${textOf(f)}`);
+const ours = (h: Harness, host: string): string[] => flowsOf(h, host).filter((f) => f.startsWith("multicast") && !f.includes("priority=0,"));
+
+test("without the setting nobody has a flow of it, nor is anybody asked", async () => {
+  const h = await made(false);
+  await port(h, "hv1", (await h.create("network", {})).id);
+  h.clock.advance(1000 * QUERY_S * 3);
+  expect(ours(h, "hv1")).toEqual([]);
+  expect(h.sent.filter((s) => s.app === "multicast")).toEqual([]);
+});
+
+test("networks in tunnels alone are filtered here: physical ones are by their switches", async () => {
+  const h = await made(true);
+  const of = async (values: Record<string, unknown>): Promise<boolean> => {
+    const { id } = await h.create("network", values);
+    await h.settled();
+    return h.view.get(snoopedTable, id) !== undefined;
+  };
+  expect(await of({})).toBe(true);
+  expect(await of({ "provider:network_type": "local" })).toBe(false);
+});
+
+test("a port costs three flows, one of an address of IPv6 three more, one without port security one; all go with it", async () => {
+  const h = await made(true);
+  const network = (await h.create("network", {})).id;
+  await h.create("subnet", { network_id: network, ip_version: 4, cidr: "10.0.0.0/24" });
+  await port(h, "hv1", network);
+  const count = (): number => ours(h, "hv1").filter((f) => !f.startsWith("multicast_ports")).length;
+  const before = count();
+  const secured = await port(h, "hv1", network);
+  expect(count() - before).toBe(3);
+  await h.call("DELETE", `/v2.0/ports/${secured}`);
+  await h.settled();
+  expect(count()).toBe(before);
+  await port(h, "hv1", network, { port_security_enabled: false, security_groups: [] });
+  expect(count() - before).toBe(1);
+  const types = (): number => flowsOf(h, "hv1").filter((f) => f.startsWith("port_security") && /icmp_type=(131|132|143)/.test(f)).length;
+  expect(types()).toBe(0);
+  await h.create("subnet", { network_id: network, ip_version: 6, cidr: "fd00::/64" });
+  await port(h, "hv1", network);
+  expect(types()).toBe(3);
+  expect(h.complaints).toEqual([]);
+  expect(h.engine.conflicts).toEqual([]);
+});
+
+test("a host with a port without port security gets all of it, others what they joined", async () => {
+  const h = await made(true);
+  const network = (await h.create("network", {})).id;
+  await port(h, "hv1", network);
+  const hosts = (): string => ours(h, "hv1").find((f) => f.startsWith("multicast_hosts: priority=90"))!;
+  const calls = (text: string): number => text.match(/resubmit/g)!.length;
+  await port(h, "hv2", network);
+  const filtered = calls(hosts());
+  await port(h, "hv2", network, { port_security_enabled: false, security_groups: [] });
+  expect(calls(hosts())).toBe(filtered - 1);
+});
+
+/** Lets seconds pass: what was asked of hosts, as `<second> <host>`, with "!" where the switch was told to filter. */
+function asked(h: Harness, seconds: number): string[] {
+  const out: string[] = [];
+  for (let s = 1; s <= seconds; s++) {
+    h.clock.advance(1000);
+    for (const { app, packet } of h.sent.splice(0)) {
+      if (app !== "multicast") continue;
+      const { chassis, stage, registers, data } = packet as StageOut;
+      if (parsePacket(data).ipv4 === undefined) continue;
+      out.push(`${s} ${chassis}${stage === "locate" ? " alone" : ""}${registers.router === word.filter ? "!" : ""}`);
+    }
+  }
+  return out;
+}
+
+test("all are asked once in an interval; a switch is told to filter when all had time to answer while it was there; who comes is asked at once", async () => {
+  const h = await made(true);
+  const network = (await h.create("network", {})).id;
+  await port(h, "hv1", network);
+  await port(h, "hv2", network);
+  const rounds = (n: number): string[][] => Array.from({ length: n }, () => asked(h, QUERY_S).flatMap((line) => (line.includes("alone") ? [] : [line.split(" ")[1]!])));
+  expect(rounds(4)).toEqual([["hv1", "hv2"], ["hv1", "hv2"], ["hv1!", "hv2!"], ["hv1!", "hv2!"]]);
+  // A switch that was away may have lost what it knew.
+  h.away.add("hv2");
+  expect(rounds(1)).toEqual([["hv1!"]]);
+  h.away.delete("hv2");
+  expect(rounds(3)).toEqual([["hv1!", "hv2"], ["hv1!", "hv2"], ["hv1!", "hv2!"]]);
+  await port(h, "hv2", network);
+  expect(asked(h, 3).filter((l) => l.includes("alone"))).toEqual(["2 hv2 alone"]);
+});

@@ -1,0 +1,143 @@
+// Asks ports which groups they want, each network at a second of its own, and tells switches when to filter: once all ports of the network were asked, and had time to answer, while the switch
+// was there to hear it. Nothing is kept of what they say. A controller that takes over from another asks at once and tells later: switches filter long enough for that.
+import type { Cancel, LiveView, PacketIn, ServiceDecl, ServiceHost, StageOut } from "#app";
+import { attachmentTable, toPort, type Attachment } from "../l2/model.ts";
+import { queries } from "./messages.ts";
+import { answerS, snoopedHostTable, snoopedTable, word, type Snooped } from "./model.ts";
+import { leaving, left } from "./packet-in.ts";
+
+/** Ports that came within a second and are asked apart; those above are when all are. */
+const NEWCOMERS_MAX = 10_000;
+/** Seconds until a port has left that says so: Last Member Query Time, RFC 2236 section 8.8, twice that interval. A switch looks at what it counted each half of a second. */
+const PARTING_S = 2;
+/** So many at a time; those above are forgotten when they are not heard any more. */
+const PARTING_MAX = 10_000;
+
+export const querier: ServiceDecl = {
+  name: "multicast-querier",
+  about: "asks ports which multicast groups they want, and tells switches when to filter",
+  start(host) {
+    const asking = new Querier(host);
+    host.onCommit([snoopedTable, attachmentTable], (changes) => {
+      for (const { table, id, before, after } of changes) {
+        if (table === snoopedTable) asking.look(id);
+        else if (after !== undefined) asking.came(before as Attachment | undefined, after as Attachment);
+      }
+    });
+    for (const { id } of host.view.all(snoopedTable)) asking.look(id);
+    host.onPacket("multicast_told", (packet) => asking.leaves(packet));
+    return undefined;
+  },
+};
+
+class Querier {
+  private readonly host: ServiceHost;
+  private readonly view: LiveView;
+  /** Networks by the second, of the interval, in which they are asked. */
+  private readonly bySecond = new Map<number, Set<string>>();
+  private readonly second = new Map<string, number>();
+  /** Since when the ports of a network are asked at a chassis that was there all the time, by network and chassis. */
+  private readonly since = new Map<string, Map<string, number>>();
+  /** Ports that came since the last turn, and before it: these have their flows. */
+  private newcomers = new Set<string>();
+  private ready = new Set<string>();
+  /** Groups that ports are about to have left. */
+  private readonly parting = new Set<string>();
+  private turns = 0;
+  /** Stops the turns: there are none where no network is filtered. */
+  private stop: Cancel | undefined;
+
+  constructor(host: ServiceHost) {
+    this.host = host;
+    this.view = host.view;
+  }
+
+  look(id: string): void {
+    const network = this.view.get(snoopedTable, id);
+    const before = this.second.get(id);
+    if (network === undefined) {
+      if (before !== undefined) this.bySecond.get(before)?.delete(id);
+      this.second.delete(id);
+      this.since.delete(id);
+      if (this.second.size > 0) return;
+      this.stop?.();
+      this.stop = undefined;
+      return;
+    }
+    if (before !== undefined) return;
+    this.stop ??= this.host.every(1, () => this.turn());
+    const second = network.key % network.queryS;
+    this.second.set(id, second);
+    this.bySecond.set(second, (this.bySecond.get(second) ?? new Set()).add(id));
+  }
+
+  came(before: Attachment | undefined, after: Attachment): void {
+    if (before !== undefined && before.chassis === after.chassis && before.ofport === after.ofport) return;
+    if (this.newcomers.size < NEWCOMERS_MAX && this.view.get(snoopedTable, after.network_id) !== undefined) this.newcomers.add(after.id);
+  }
+
+  /** A while later: what a switch counts of a report before, it may learn again until then. */
+  leaves(packet: PacketIn): void {
+    for (const group of leaving(packet, this.view)) {
+      const id = `${packet.register("in_port_key")}|${group}`;
+      if (this.parting.has(id) || this.parting.size >= PARTING_MAX) continue;
+      this.parting.add(id);
+      this.host.after(PARTING_S, () => {
+        this.parting.delete(id);
+        if (this.host.masters(packet.chassis)) this.host.send(left(packet, group));
+      });
+    }
+  }
+
+  private turn(): void {
+    const came = this.ready;
+    this.ready = this.newcomers;
+    this.newcomers = new Set();
+    this.turns++;
+    this.forgetGone();
+    for (const id of came) this.askPort(id);
+    const queryS = this.view.get(snoopedTable, this.second.keys().next().value!)?.queryS;
+    for (const id of queryS === undefined ? [] : (this.bySecond.get(this.turns % queryS) ?? [])) {
+      const network = this.view.get(snoopedTable, id);
+      if (network !== undefined) this.ask(network);
+    }
+  }
+
+  /** A switch that is not there may have lost what it knew. */
+  private forgetGone(): void {
+    const there = new Map<string, boolean>();
+    for (const asked of this.since.values()) {
+      for (const chassis of asked.keys()) {
+        let isThere = there.get(chassis);
+        if (isThere === undefined) there.set(chassis, (isThere = this.host.masters(chassis) && this.host.synced(chassis) !== undefined));
+        if (!isThere) asked.delete(chassis);
+      }
+    }
+  }
+
+  private ask({ id, key, queryS }: Snooped): void {
+    const now = this.host.clock.monotonic();
+    const before = this.since.get(id);
+    const since = new Map<string, number>();
+    const out: StageOut[] = [];
+    const frames = queries(answerS(queryS));
+    for (const { chassis } of this.view.by(snoopedHostTable, "network", id)) {
+      if (!this.host.masters(chassis) || this.host.synced(chassis) === undefined) continue;
+      const first = before?.get(chassis) ?? now;
+      since.set(chassis, first);
+      // The others' masters have asked theirs meanwhile too, each once in an interval.
+      const answered = now - first >= (queryS + answerS(queryS)) * 1000;
+      out.push(...frames.map((data, i): StageOut => ({ chassis, stage: "forward", registers: { net: key, from_tunnel: 1, from_network: 1, ...(answered && i === 0 && { router: word.filter }) }, data })));
+    }
+    this.since.set(id, since);
+    this.host.send(out);
+  }
+
+  /** What a machine that moved here wants nobody here knows. */
+  private askPort(id: string): void {
+    const at = this.view.get(attachmentTable, id);
+    const network = at === undefined ? undefined : this.view.get(snoopedTable, at.network_id);
+    if (at === undefined || network === undefined || !this.host.masters(at.chassis)) return;
+    this.host.send(queries(answerS(Math.min(network.queryS, 2))).map((data) => toPort(at.chassis, at.net_key, at.port_key, data)));
+  }
+}

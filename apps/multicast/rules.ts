@@ -1,0 +1,219 @@
+// Who gets what of IP multicast. Which ports joined a group stands in learned tables alone: a switch learns it from reports, of its own ports and of what other chassis relay, and forgets it after a while. As
+// one learned flow cannot send to several, a packet is copied to each port and chassis of its network, and each copy looks up whether its receiver joined.
+// Only while the controller says so is anything filtered: without one, or where a switch has just come, multicast goes to all as broadcast does.
+import {
+  callStage, callTable, chassisScope, chassisTable, copy, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toEntrance, toStage, toTable, type FlowAction, type ReadView,
+} from "#app";
+import {
+  addressTable, admitListener, attachmentTable, chosenSegmentTable, extraMacs, handleMulticast, isAnothers, isCarried, lanScope, networkTable, portTable, type Attachment, type Port,
+} from "../l2/model.ts";
+import { filterS, memberS, multicastSettings, snoopedHostTable, snoopedTable, snoopingScope, word, type Snooped, type SnoopedHost } from "./model.ts";
+import { multicast } from "./tables.ts";
+
+/** Of a host in all, as of what is learned of MACs: beyond, what ends soonest of whoever has most goes first. */
+const MEMBERSHIPS_OF_HOST = 16_384;
+/** Local ports per flow: 56 bytes of actions each, a message holds 64 KiB. */
+const CHUNK = 500;
+
+export const derive = [
+  derivation({
+    name: "snooped-network",
+    on: each(networkTable),
+    into: snoopedTable,
+    reads: [chosenSegmentTable],
+    derive({ id, key }, view): Snooped | undefined {
+      const settings = view.settings(multicastSettings);
+      // What is on a physical network is filtered there, by its switches.
+      return settings["multicast-snooping"] && !isCarried(view, id) ? { id, key, queryS: settings["multicast-query-interval"] } : undefined;
+    },
+  }),
+  derivation({
+    name: "snooped-host",
+    on: eachPair(attachmentTable, "network_chassis"),
+    into: snoopedHostTable,
+    reads: [snoopedTable, portTable, chassisTable],
+    derive({ a: network_id, b: chassis }, view): SnoopedHost | undefined {
+      const network = view.get(snoopedTable, network_id);
+      const host = view.get(chassisTable, chassis);
+      if (network === undefined || host === undefined) return undefined;
+      const open = view.byPair(attachmentTable, "network_chassis", network_id, chassis).some((at) => isOpen(view, at));
+      return { id: `${network_id}@${chassis}`, network_id, net_key: network.key, chassis, host_key: host.key, open };
+    },
+  }),
+];
+
+const isOpen = (view: ReadView, at: Attachment): boolean => view.get(portTable, at.port_id)?.port_security_enabled !== true;
+
+const IGMP = { eth_type: ethType.ip, ip_proto: 2 } as const;
+const MLD = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6 } as const;
+const MLD_TYPE = { query: 130, report: 131, done: 132, reportV2: 143 } as const;
+const ALL_HOSTS = "224.0.0.1";
+const ALL_ROUTERS = "224.0.0.2";
+const V3_ROUTERS = "224.0.0.22";
+const OF_LINK_4 = "224.0.0.0/24";
+const OF_LINK_6 = "ff02::/16";
+/** Reports go to other chassis by this MAC, that of 224.0.0.22, which no query of a group has. Whom it is of cannot be seen of IGMP: no field shows its type. */
+const REPORT_MAC = "01:00:5e:00:00:16";
+const families = [{ eth_type: ethType.ip, group: "ipv4_dst" }, { eth_type: ethType.ipv6, group: "ipv6_dst" }] as const;
+
+const network = multicast.rule({
+  name: "to-members",
+  about: "multicast of a network goes to ports and chassis that joined",
+  on: each(snoopedTable),
+  emit({ id, key, queryS }, view, out) {
+    const scope = lanScope(id);
+    const hosts = view.by(snoopedHostTable, "network", id).toSorted((a, b) => a.host_key - b.host_key);
+    if (hosts.length === 0) return;
+    out.include(scope, snoopingScope());
+    handleMulticast(out, scope, { key }, [toEntrance(multicast.entrance("multicast"))]);
+    const to = ({ host_key }: SnoopedHost) => [load("out_host", host_key), callStage("locate")] as const;
+    const ifJoined = ({ host_key }: SnoopedHost) => [load("out_host", host_key), callTable("multicast_host"), callTable("multicast_verdict")] as const;
+    out.flow(scope, "multicast_hosts", { priority: 100, match: { "reg:net": key, "reg:multicast_report": 1 }, actions: hosts.flatMap(to) });
+    out.flow(scope, "multicast_hosts", { priority: 90, match: { "reg:net": key }, actions: hosts.flatMap((host): readonly FlowAction<"multicast_host" | "multicast_verdict", "out_host">[] => (host.open ? to(host) : ifJoined(host))) });
+    out.flow(scope, "multicast_begin", {
+      priority: 100, match: { "reg:net": key },
+      actions: [{ type: "learn", table: "multicast_filter", priority: 100, hardTimeoutS: filterS(queryS), match: { "reg:net": { from: "reg:net" } }, load: [{ to: "reg:multicast_filtered", from: 1 }] }, load("multicast_filtered", 0), ...toPorts(0)],
+    });
+  },
+});
+
+/** To the list of ports, from its beginning. */
+const toPorts = (report: 0 | 1) => [load("multicast_report", report), load("multicast_chunk", 0), toTable("multicast_ports")] as const;
+const toHosts = (report: 0 | 1) => [load("multicast_report", report), callTable("multicast_hosts")] as const;
+
+const host = multicast.rule({
+  name: "of-host",
+  about: "which groups ports of another chassis joined, by the reports that it relays; and which ports here get a copy",
+  on: each(snoopedHostTable),
+  emit({ network_id, net_key, chassis, host_key }, view, out) {
+    const settings = view.get(snoopedTable, network_id);
+    const encapIp = view.get(chassisTable, chassis)?.encap_ip ?? "";
+    if (settings === undefined) return;
+    if (encapIp !== "") {
+      const from = isIpv6(encapIp) ? { tun_ipv6_src: encapIp } : { tun_ipv4_src: encapIp };
+      for (const { eth_type, group } of families) {
+        out.flow(lanScope(network_id), "multicast_join", {
+          priority: 100, match: { "reg:net": net_key, "reg:from_tunnel": 1, eth_type, ...from },
+          actions: [
+            {
+              type: "learn", table: "multicast_host", priority: 100, hardTimeoutS: memberS(settings.queryS),
+              match: { "reg:net": { from: "reg:net" }, "reg:out_host": host_key, eth_type, [group]: { from: group } }, load: [{ to: "reg:multicast_wanted", from: 1 }],
+            },
+            toTable("multicast_relay"),
+          ],
+        });
+      }
+    }
+    const members = [...view.byPair(attachmentTable, "network_chassis", network_id, chassis)].sort((a, b) => a.port_key - b.port_key).filter((m, i, all) => m.port_key !== all[i - 1]?.port_key);
+    const to = (at: Attachment) => [load("out_port_key", at.port_key), callStage("locate")] as const;
+    const ifJoined = (at: Attachment) => [load("out_port_key", at.port_key), callTable("multicast_port"), callTable("multicast_verdict")] as const;
+    const open = members.filter((at) => isOpen(view, at));
+    const list = (report: 0 | 1, some: readonly Attachment[], copyTo: (at: Attachment) => readonly FlowAction<"multicast_port" | "multicast_verdict", "out_port_key">[]): void => {
+      for (let chunk = 0; chunk * CHUNK < some.length; chunk++) {
+        const more = (chunk + 1) * CHUNK < some.length;
+        out.flow(chassisScope(chassis), "multicast_ports", {
+          priority: 100, match: { "reg:net": net_key, "reg:multicast_report": report, "reg:multicast_chunk": chunk },
+          actions: [load("out_host", 0), ...some.slice(chunk * CHUNK, (chunk + 1) * CHUNK).flatMap(copyTo), ...(more ? [load("multicast_report", report), load("multicast_chunk", chunk + 1), toTable("multicast_ports")] : [])],
+        });
+      }
+    };
+    list(1, open, to);
+    list(0, members, (at) => (open.includes(at) ? to(at) : ifJoined(at)));
+  },
+});
+
+const port = multicast.rule({
+  name: "of-port",
+  about: "which groups a port joined, by its reports; those that its switch cannot read go to the controller",
+  on: each(attachmentTable),
+  emit(at, view, out) {
+    const settings = view.get(snoopedTable, at.network_id);
+    if (settings === undefined) return;
+    const scope = chassisScope(at.chassis);
+    const sender = { "reg:in_port_key": at.port_key } as const;
+    out.flow(scope, "multicast_told", { priority: 100, match: sender, meter: at.slot, actions: [{ type: "punt" }] });
+    const row = view.get(portTable, at.port_id);
+    // Whoever has no port security gets all of it, and says what it likes.
+    if (row?.port_security_enabled !== true) return;
+    if (hasIpv6(view, row)) for (const mac of [row.mac_address, ...extraMacs(row)]) if (!isAnothers(view, row, mac)) admitListener(out, at, mac, [MLD_TYPE.report, MLD_TYPE.done, MLD_TYPE.reportV2]);
+    for (const { eth_type, group } of families) {
+      out.flow(scope, "multicast_join", {
+        priority: 100, match: { ...sender, eth_type },
+        actions: [
+          {
+            type: "learn", table: "multicast_port", priority: 100, hardTimeoutS: memberS(settings.queryS),
+            match: { "reg:out_port_key": { from: "reg:in_port_key" }, eth_type, [group]: { from: group } }, load: [{ to: "reg:multicast_wanted", from: "reg:multicast_joins" }],
+          },
+          toTable("multicast_relay"),
+        ],
+      });
+    }
+  },
+});
+
+const hasIpv6 = (view: ReadView, row: Port): boolean => view.by(addressTable, "port", row.id).some((a) => a.family === 6) || row.allowed_address_pairs.some((pair) => pair.ip_address.includes(":"));
+
+const bounds = multicast.rule({
+  name: "bounds-of-host",
+  about: "how many memberships a host knows",
+  on: each(snoopedHostTable),
+  emit({ chassis }, _view, out) {
+    const bounded = { flow_limit: MEMBERSHIPS_OF_HOST, overflow_policy: "evict" } as const;
+    out.row(chassisScope(chassis), "Flow_Table", "multicast_port", { ...bounded, groups: ["reg:out_port_key"] });
+    out.row(chassisScope(chassis), "Flow_Table", "multicast_host", { ...bounded, groups: ["reg:net"] });
+  },
+});
+
+export const rules = [network, host, port, bounds];
+
+export const staticFlows = multicast.static((out) => {
+  const all = snoopingScope();
+  const here = { "reg:from_tunnel": 0 } as const;
+  const afar = { "reg:from_tunnel": 1 } as const;
+  const secured = { ...here, "reg:secured": 1 } as const;
+  const toController = [toTable("multicast_told")] as const;
+  const toJoin = [load("multicast_joins", 1), toTable("multicast_join")] as const;
+  // What the controller says: by way of conntrack, which forgets it. What a packet-out itself learns, a switch does not look again at cached flows for.
+  for (const { eth_type } of families) {
+    const said = (what: number) => ({ priority: 310, match: { "reg:from_network": 1, "reg:router": what, eth_type } }) as const;
+    const by = (table: "multicast_join" | "multicast_begin") => ({ type: "ct", zone: "ct_zone", then: { table } }) as const;
+    out.flow(all, "multicast", { ...said(word.joined), actions: [load("router", 0), load("multicast_joins", 1), by("multicast_join")] });
+    out.flow(all, "multicast", { ...said(word.left), actions: [load("router", 0), load("multicast_joins", 0), by("multicast_join")] });
+    out.flow(all, "multicast", { ...said(word.filter), actions: [load("router", 0), by("multicast_begin")] });
+  }
+  // Only a port without port security may be a router, and ask.
+  out.flow(all, "multicast", { priority: 300, match: { ...secured, ...IGMP, ipv4_dst: ALL_HOSTS }, actions: [] });
+  out.flow(all, "multicast", { priority: 300, match: { ...secured, ...MLD, icmpv6_type: MLD_TYPE.query }, actions: [] });
+  for (const ipv4_dst of [V3_ROUTERS, ALL_ROUTERS]) out.flow(all, "multicast", { priority: 290, match: { ...here, ...IGMP, ipv4_dst }, actions: toController });
+  for (const icmpv6_type of [MLD_TYPE.reportV2, MLD_TYPE.done]) out.flow(all, "multicast", { priority: 290, match: { ...here, ...MLD, icmpv6_type }, actions: toController });
+  // Nobody needs to know who is in a group that goes to all.
+  out.flow(all, "multicast", { priority: 280, match: { ...secured, ...IGMP, ipv4_dst: OF_LINK_4 }, actions: [] });
+  out.flow(all, "multicast", { priority: 280, match: { ...MLD, icmpv6_type: MLD_TYPE.report, ipv6_dst: OF_LINK_6 }, actions: [] });
+  // Of a port without port security it may be a report, or a router's question who is in the group.
+  out.flow(all, "multicast", { priority: 260, match: { ...here, ...IGMP, "reg:secured": 0, "reg:from_network": 0 }, actions: toController });
+  out.flow(all, "multicast", { priority: 250, match: { ...secured, ...IGMP }, actions: toJoin });
+  out.flow(all, "multicast", { priority: 250, match: { ...afar, ...IGMP, eth_dst: REPORT_MAC }, actions: toJoin });
+  out.flow(all, "multicast", { priority: 250, match: { ...MLD, icmpv6_type: MLD_TYPE.report }, actions: toJoin });
+
+  const unfiltered = load("multicast_filtered", 0);
+  for (const match of [{ eth_type: ethType.ip, ipv4_dst: OF_LINK_4 }, { eth_type: ethType.ipv6, ipv6_dst: OF_LINK_6 }] as const) {
+    // Before the reports above: a question of the network's own, or of a router, who is in any group.
+    const priority = match.eth_type === ethType.ip ? 270 : 100;
+    out.flow(all, "multicast", { priority, match: { ...here, ...match }, actions: [unfiltered, ...toHosts(0), ...toPorts(0)] });
+    out.flow(all, "multicast", { priority, match: { ...afar, ...match }, actions: [unfiltered, ...toPorts(0)] });
+  }
+  out.flow(all, "multicast", { priority: 50, match: here, actions: [unfiltered, callTable("multicast_filter"), ...toHosts(0), ...toPorts(0)] });
+  out.flow(all, "multicast", { priority: 50, match: afar, actions: [unfiltered, callTable("multicast_filter"), ...toPorts(0)] });
+
+  out.flow(all, "multicast_join", { priority: 10, match: here, actions: [toTable("multicast_relay")] });
+  // Who left has nothing to tell to others: they forget it after a while.
+  out.flow(all, "multicast_relay", { priority: 110, match: { "reg:multicast_joins": 0 }, actions: [] });
+  const asSent = [setField("eth_dst", "01:00:5e:00:00:00"), copy({ field: "ipv4_dst", ofs: 0, bits: 23 }, { field: "eth_dst", ofs: 0, bits: 23 })] as const;
+  out.flow(all, "multicast_relay", { priority: 100, match: { ...here, eth_type: ethType.ip }, actions: [setField("eth_dst", REPORT_MAC), ...toHosts(1), ...asSent, ...toPorts(1)] });
+  out.flow(all, "multicast_relay", { priority: 100, match: { ...here, eth_type: ethType.ipv6 }, actions: [...toHosts(1), ...toPorts(1)] });
+  out.flow(all, "multicast_relay", { priority: 100, match: { ...afar, eth_type: ethType.ip }, actions: [...asSent, ...toPorts(1)] });
+  out.flow(all, "multicast_relay", { priority: 100, match: { ...afar, eth_type: ethType.ipv6 }, actions: toPorts(1) });
+
+  out.flow(all, "multicast_verdict", { priority: 100, match: { "reg:multicast_wanted": 1 }, actions: [load("multicast_wanted", 0), toStage("locate")] });
+  out.flow(all, "multicast_verdict", { priority: 90, match: { "reg:multicast_filtered": 0 }, actions: [toStage("locate")] });
+});
