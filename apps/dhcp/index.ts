@@ -4,7 +4,7 @@ import { answer, type App } from "#app";
 import { toldRoutes } from "../ipam/model.ts";
 import { declinedAddressTable, dhcpSettings, portDhcpOptsTable, portOfferTable, routesBeside, subnetOfferTable, subnetRouteTable } from "./model.ts";
 import { converters, portExtension, references } from "./options.ts";
-import { dhcpRequest } from "./packet-in.ts";
+import { dhcpRequest, requestCounter } from "./packet-in.ts";
 import { problems } from "./problems.ts";
 import { routerAdvertisements } from "./ra-service.ts";
 import { rules } from "./rules.ts";
@@ -33,6 +33,7 @@ export default {
   rules,
   packetIn: { dhcp_request: dhcpRequest },
   services: [routerAdvertisements],
+  counters: [requestCounter],
   problems,
   problemKinds: {
     address_declined: {

@@ -1,7 +1,7 @@
 // Frames that table dhcp_request sent up.
-import type { LiveView, Out, PacketIn, PacketInHandler, ReadView, StageOut } from "#app";
+import { counted, defineCounter, type LiveView, type Out, type PacketIn, type PacketInHandler, type ReadView, type StageOut } from "#app";
 import {
-  buildDhcp, buildEthernet, buildIpv4, buildUdp, dhcpPorts, ethertypes, icmpv6Types, ipProtocols, PacketError, parseDhcp, parsePacket,
+  buildDhcp, buildEthernet, buildIpv4, buildUdp, dhcpMessageTypes, dhcpOptions, dhcpPorts, ethertypes, icmpv6Types, ipProtocols, PacketError, parseDhcp, parsePacket,
   parseRouterSolicitation, type Packet,
 } from "packet-codec";
 import { networkTable, senderOf, toMachines, toPort, type Port } from "../l2/model.ts";
@@ -14,6 +14,12 @@ import { answer, BROADCAST, type Client, type Lease } from "./reply.ts";
 type Logger = Parameters<PacketInHandler>[2];
 
 const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
+
+/** How requests end. */
+export const requestCounter = defineCounter({
+  name: "axion_dhcp_requests_total", about: "DHCP messages of machines, by answer: none, where none is due; malformed, without any", label: "answer", values: ["offer", "ack", "nak", "none", "malformed"],
+});
+const ANSWERS: Readonly<Record<number, "offer" | "ack" | "nak">> = { [dhcpMessageTypes.offer]: "offer", [dhcpMessageTypes.ack]: "ack", [dhcpMessageTypes.nak]: "nak" };
 
 export const dhcpRequest = ((packet, view, log): readonly Out[] => {
   if (packet.register("in_port_key") === 0) return toMachine(packet, view, log);
@@ -61,20 +67,28 @@ function dhcpReply({ udp, ipv4 }: Packet, port: Port, toSender: (data: Buffer) =
   const client = clientOf(port, view);
   if (client === undefined || udp === undefined || ipv4?.complete !== true) {
     log.debug("DHCP request cut short, or of a port without an address to hand out");
-    return [];
+    return [counted(requestCounter, "none")];
   }
-  const reply = answer(parseDhcp(udp.payload), client);
+  let reply: ReturnType<typeof answer>;
+  try {
+    reply = answer(parseDhcp(udp.payload), client);
+  } catch (error) {
+    if (!(error instanceof PacketError)) throw error;
+    log.debug({ err: error }, "malformed DHCP message");
+    return [counted(requestCounter, "malformed")];
+  }
   if ("ignored" in reply) {
     log.debug({ why: reply.ignored }, "DHCP message not answered");
     const { facts, news } = declines(view, port, reply.declined === undefined ? [] : [reply.declined]);
     if (news.length > 0) log.info({ address: reply.declined }, "DHCP client declined its address");
-    return facts;
+    return [...facts, counted(requestCounter, "none")];
   }
   if (reply.omitted.length > 0) log.debug({ options: reply.omitted }, "DHCP options left out, the client's message size is too small");
   const ends = { src: reply.from, dst: reply.to };
   const datagram = buildUdp({ src_port: dhcpPorts.server, dst_port: dhcpPorts.client }, buildDhcp(reply.message), ends);
   const dst = reply.to === BROADCAST ? BROADCAST_MAC : client.mac;
-  return [toSender(buildEthernet({ dst, src: SERVER_MAC, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram)))];
+  const frame = buildEthernet({ dst, src: SERVER_MAC, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram));
+  return [toSender(frame), counted(requestCounter, ANSWERS[reply.message.options.get(dhcpOptions["message-type"].code)![0]!] ?? "none")];
 }
 
 function clientOf(port: Port, view: LiveView): Client | undefined {

@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import type { StageOut } from "#app";
+import type { Out, StageOut } from "#app";
 import { dhcpMessageType, dhcpMessageTypes as type, parseDhcp, parsePacket } from "packet-codec";
 import { addressId, addressTable, networkTable } from "../l2/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
@@ -15,7 +15,8 @@ const log = pino({ level: "silent" });
 /** What common clients ask for. */
 const LINUX = [1, 28, 2, 3, 15, 6, 12, 42, 121, 26];
 
-const ask = (cloud: Cloud, request: Request): Buffer[] => dhcpRequest(packetIn(dhcpFrame(request)), cloud.view, log).filter((out): out is StageOut => "stage" in out).map((out) => Buffer.from(out.data));
+const sentOf = (outs: readonly Out[]): Buffer[] => outs.filter((out): out is StageOut => "stage" in out).map((out) => Buffer.from(out.data));
+const ask = (cloud: Cloud, request: Request): Buffer[] => sentOf(dhcpRequest(packetIn(dhcpFrame(request)), cloud.view, log));
 const one = (cloud: Cloud, request: Request) => {
   const [frame, ...more] = ask(cloud, request);
   expect(more).toEqual([]);
@@ -79,7 +80,7 @@ describe("no reply", () => {
   it("to any beginning of a request", () => {
     const { view } = fresh();
     const frame = dhcpFrame({ type: type.discover, list: LINUX });
-    for (let length = 0; length < frame.length; length++) expect(dhcpRequest(packetIn(frame.subarray(0, length)), view, log)).toEqual([]);
+    for (let length = 0; length < frame.length; length++) expect(sentOf(dhcpRequest(packetIn(frame.subarray(0, length)), view, log))).toEqual([]);
   });
 
   it("to a port that is gone", () => {
@@ -185,4 +186,12 @@ describe("size", () => {
     expect(filled.message.options.has(82)).toBe(false);
     expect(filled.message.yiaddr).toBe("10.0.0.10");
   });
+});
+
+it("is counted by what it is answered with", () => {
+  const said = (frame: Buffer): unknown[] => dhcpRequest(packetIn(frame), fresh().view, log).flatMap((out) => ("counted" in out ? [out.value] : []));
+  const request = (fields: Partial<Request>): Buffer => dhcpFrame({ type: type.request, ...fields });
+  expect([
+    dhcpFrame({ type: type.discover }), request({ requested: "10.0.0.10" }), request({ requested: "10.0.0.11" }), dhcpFrame({ type: type.release }), dhcpFrame({ type: type.discover, more: [[50, Buffer.alloc(5)]] }),
+  ].flatMap(said)).toEqual(["offer", "ack", "nak", "none", "malformed"]);
 });

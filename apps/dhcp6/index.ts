@@ -3,7 +3,7 @@ import type { App } from "#app";
 import { serverIdentity } from "./identity.ts";
 import { dhcp6ServerTable, portPrefixTable } from "./model.ts";
 import { problems } from "./options.ts";
-import { dhcp6Request } from "./packet-in.ts";
+import { dhcp6Request, requestCounter } from "./packet-in.ts";
 import { rules, staticFlows } from "./rules.ts";
 import { dhcp6 } from "./tables.ts";
 
@@ -18,6 +18,7 @@ export default {
   staticFlows,
   packetIn: { dhcp6_request: dhcp6Request },
   services: [serverIdentity],
+  counters: [requestCounter],
   problems,
   problemKinds: {
     option_not_sent: { cause: "a port has DHCPv6 options that no server may send, or with values of another type", cure: "correct `extra_dhcp_opts` of the port" },

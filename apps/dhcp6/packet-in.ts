@@ -1,7 +1,7 @@
 // Frames that table dhcp6_request sent up.
-import { contains, parseCidr, parseIp, type LiveView, type Out, type PacketIn, type PacketInHandler, type ReadView, type StageOut } from "#app";
+import { contains, counted, defineCounter, parseCidr, parseIp, type LiveView, type Out, type PacketIn, type PacketInHandler, type ReadView, type StageOut } from "#app";
 import {
-  buildDhcp6, buildEthernet, buildIpv6, buildUdp, dhcp6Groups, dhcp6Ports, ethertypes, ipProtocols, linkLocal, PacketError, parseDhcp6, parsePacket, type Duid,
+  buildDhcp6, buildEthernet, buildIpv6, buildUdp, dhcp6Groups, dhcp6MessageTypes, dhcp6Ports, ethertypes, ipProtocols, linkLocal, PacketError, parseDhcp6, parsePacket, type Duid,
 } from "packet-codec";
 import { addressesOf, networkTable, senderOf, toPort, type Port } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
@@ -17,6 +17,11 @@ const IPV6_MTU_MIN = 1280;
 const HEADERS = 40 + 8;
 const LINK_LOCAL = parseCidr("fe80::/10")!;
 
+/** How requests end. */
+export const requestCounter = defineCounter({
+  name: "axion_dhcpv6_requests_total", about: "DHCPv6 messages of machines, by answer: none, where none is due; malformed, without any", label: "answer", values: ["advertise", "reply", "none", "malformed"],
+});
+
 export const dhcp6Request = ((packet, view, log): readonly Out[] => {
   const port = senderOf(view, packet);
   const network = port === undefined ? undefined : view.get(networkTable, port.network_id);
@@ -29,7 +34,7 @@ export const dhcp6Request = ((packet, view, log): readonly Out[] => {
   } catch (error) {
     if (!(error instanceof PacketError)) throw error;
     log.debug({ err: error }, "malformed DHCPv6 request");
-    return [];
+    return [counted(requestCounter, "malformed")];
   }
 }) satisfies PacketInHandler;
 
@@ -45,20 +50,21 @@ function outsFor(packet: PacketIn, port: Port, toSender: (frame: Buffer) => Stag
   const client = clientOf(port, view);
   if (server === undefined || client === undefined) {
     log.debug("DHCPv6 request of a port that is not served");
-    return [];
+    return [counted(requestCounter, "none")];
   }
   const request = parseDhcp6(udp.payload);
   const reply = answer(request, duidOf(server.uuid), client);
   if ("ignored" in reply) {
     log.debug({ why: reply.ignored }, "DHCPv6 message not answered");
-    return [];
+    return [counted(requestCounter, "none")];
   }
   const { facts, news } = declines(view, port, declined(request, client));
   if (news.length > 0) log.info({ addresses: news }, "DHCPv6 client declined addresses");
   if (reply.omitted.length > 0) log.debug({ options: reply.omitted }, "DHCPv6 options left out, the message would be too long");
   const ends = { src: linkLocal(SERVER_MAC), dst: ipv6.src };
   const datagram = buildUdp({ src_port: dhcp6Ports.server, dst_port: dhcp6Ports.client }, buildDhcp6(reply.message), ends);
-  return [toSender(buildEthernet({ dst: eth.src, src: SERVER_MAC, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.udp }, datagram))), ...facts];
+  const frame = buildEthernet({ dst: eth.src, src: SERVER_MAC, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.udp }, datagram));
+  return [toSender(frame), ...facts, counted(requestCounter, reply.message.msg_type === dhcp6MessageTypes.advertise ? "advertise" : "reply")];
 }
 
 /** DUID-UUID, RFC 6355. */

@@ -1,4 +1,5 @@
 // Where frames and their copies go, by the desired flows of a host: trunks, tags of guests, broadcasts that come back, what policy drops.
+import { VLAN_PRESENT } from "#app";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Harness } from "../../test/support/harness.ts";
 import { Packet, trace, TraceSwitch } from "../../src/trace/index.ts";
@@ -7,7 +8,6 @@ import { portTable } from "../l2/model.ts";
 let h: Harness;
 let network: string;
 const BROADCAST = "ff:ff:ff:ff:ff:ff";
-const PRESENT = 0x1000;
 
 beforeEach(async () => {
   h = await Harness.make();
@@ -58,7 +58,7 @@ test("a broadcast is copied once as it is sent, and not as it comes back to its 
 
 test("tags: a filter copies those alone, with the tag; all, with none", async () => {
   const [a, b, ears, more] = [await port(1), await port(2), await port(8, OPEN, (await h.create("network", {})).id), await port(9, OPEN, (await h.create("network", {})).id)];
-  const to = (tag?: number) => ({ eth_src: macOf(a), eth_dst: macOf(b), eth_type: 0x88b5, ...(tag !== undefined && { vlan_vid: PRESENT | tag }) });
+  const to = (tag?: number) => ({ eth_src: macOf(a), eth_dst: macOf(b), eth_type: 0x88b5, ...(tag !== undefined && { vlan_vid: VLAN_PRESENT | tag }) });
   await tap(ears, a, "OUT", "10,20-23");
   await tap(more, b, "IN");
   await tap(more, b, "IN", "5");
@@ -76,7 +76,7 @@ test("behind a trunk: copies of a sub-port have not its tag, and come to a sub-p
   await h.plug("hv1", parent, 1);
   await h.settled();
   await tap(ears, sub, "BOTH");
-  const there = { eth_src: macOf(sub), eth_dst: macOf(peer), eth_type: 0x88b5, vlan_vid: PRESENT | 100 };
+  const there = { eth_src: macOf(sub), eth_dst: macOf(peer), eth_type: 0x88b5, vlan_vid: VLAN_PRESENT | 100 };
   expect(leaves(1, there)).toEqual(["1/200", "4"]);
   expect(leaves(4, { eth_src: macOf(peer), eth_dst: macOf(sub), eth_type: 0x88b5 })).toEqual(["1/100", "1/200"]);
   expect(leaves(1, { ...there, eth_dst: BROADCAST }), "its own broadcast does not come back").toEqual(["1/200", "4"]);

@@ -1,7 +1,7 @@
 // Copies of packets. One is made where its port is, and leaves at once: by the port of the tap service if that is on the same host, else by a tunnel with a VNI
 // that is the service's alone. Nothing looks at it any more, neither there nor where it arrives: no policy, no learning, no other tap. So it comes to that
 // port as it is, comes to nobody else, and cannot go round in circles.
-import { chassisScope, claim, claimTable, derivation, each, eachPair, load, next, numberOf, poolNumberTable, setField, toEntrance, toTable, type Claim, type PortContext, type ReadView } from "#app";
+import { chassisScope, claim, claimTable, derivation, each, eachPair, load, next, numberOf, poolNumberTable, setField, toEntrance, toTable, VLAN_PRESENT, type Claim, type PortContext, type ReadView } from "#app";
 import { activeAttachment, attachmentTable, fromScope, hostScope, type Attachment } from "../l2/model.ts";
 import { receiveVni, sendVni, vniPool, vniRanges, withVni } from "../overlay/model.ts";
 import { derive as mirrorDerive, rules as mirrorRules, tunnelKey } from "./mirrors.ts";
@@ -9,7 +9,7 @@ import {
   copyTable, mirrorPorts, tapFlowTable, tapHostsTable, tappedPortTable, tapPlaceTable, tapScope, tapSendersScope, tapServiceTable, type Copy, type TapHosts, type TapPlace, type TappedPort,
 } from "./model.ts";
 import { taas } from "./tables.ts";
-import { parseVlans, partsOf, PRESENT } from "./vlans.ts";
+import { parseVlans, partsOf } from "./vlans.ts";
 
 /** Who holds the VNI of a tap service. */
 const vniHolder = (service: string): string => `taas/${service}`;
@@ -105,7 +105,7 @@ const delivered = taas.rule({
   on: each(tapPlaceTable),
   emit({ id, vni, chassis, host_key, ofport, vlan }, _view, out) {
     const [here, elsewhere] = [chassisScope(chassis), tapScope(id)];
-    const tag = vlan === null ? [] : [{ type: "push_vlan", ethertype: 0x8100 } as const, setField("vlan_vid", PRESENT | vlan)];
+    const tag = vlan === null ? [] : [{ type: "push_vlan", ethertype: 0x8100 } as const, setField("vlan_vid", VLAN_PRESENT | vlan)];
     out.flow(here, "tap_deliver", { priority: 110, match: { "reg:net": vni }, actions: [...tag, { type: "output", port: ofport }] });
     out.flow(elsewhere, "tap_deliver", { priority: 100, match: { "reg:net": vni }, actions: withVni(vni, host_key) });
     out.include(elsewhere, hostScope(host_key));

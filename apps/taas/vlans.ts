@@ -1,4 +1,5 @@
 // Which tags a tap flow copies: ranges as text, and ranges as matches.
+import { VLAN_PRESENT } from "#app";
 
 /** VLAN ids from one to another, both included. */
 export type VlanRange = readonly [from: number, to: number];
@@ -7,8 +8,6 @@ export type VlanRange = readonly [from: number, to: number];
 const VLAN_MAX = 4094;
 /** Ranges of one filter. */
 export const RANGES_MAX = 32;
-/** OFPVID_PRESENT, OpenFlow 1.3.5 section 7.2.3.7: the frame has a tag. */
-export const PRESENT = 0x1000;
 
 /** `10,20-30`, in order and without overlaps. @throws RangeError that says what is wrong with it */
 export function parseVlans(text: string): VlanRange[] {
@@ -52,9 +51,9 @@ export function partsOf(filters: readonly (readonly VlanRange[])[]): VlanPart[] 
 function blocks(from: number, end: number): { readonly value: number; readonly mask: number }[] {
   const out: { value: number; mask: number }[] = [];
   for (let at = from; at < end;) {
-    let size = at === 0 ? PRESENT : at & -at;
+    let size = at === 0 ? VLAN_PRESENT : at & -at;
     while (at + size > end) size /= 2;
-    out.push({ value: PRESENT | at, mask: PRESENT | (0xfff & ~(size - 1)) });
+    out.push({ value: VLAN_PRESENT | at, mask: VLAN_PRESENT | (0xfff & ~(size - 1)) });
     at += size;
   }
   return out;
