@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import type { Capture } from "../../../lab/guest.ts";
 import { Lab } from "../../../lab/lab.ts";
+import { expectQuietRestart } from "../../contract/probes/support.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
 
 const PINGS = 20;
@@ -42,7 +43,7 @@ describe.skipIf(Lab.missing().length > 0)("taps", () => {
   const capture = ({ vm }: Instance, how = ""): Promise<Capture> => vm.tcpdump(`-xx ${how} ${FILTER}`);
 
   beforeAll(async () => {
-    cloud = await Cloud.create({ name: "taps" });
+    cloud = await Cloud.create({ name: "taps", flags: ["--audit-interval", "1"] });
     net = await cloud.network("10.0.0.0/24");
     await cloud.create("subnet", { network_id: net.network.id, ip_version: 6, cidr: "fd00::/64" });
     // Ports without addresses, each alone on a network but for one machine that is not to hear anything.
@@ -119,6 +120,8 @@ describe.skipIf(Lab.missing().length > 0)("taps", () => {
     expect(copies("gre", 0xfedcba98)).toEqual(sentBy(a.port.mac_address as string));
     expect(copies("gre", 101)).toHaveLength(2 * PINGS);
     expect(await cloud.differences()).toBe("");
+    // One of the taps before is there as well.
+    await expectQuietRestart(cloud);
     for (const { id } of [one, both]) expect((await cloud.call("DELETE", `/v2.0/taas/tap_mirrors/${id}`)).status).toBe(204);
     await until("no tunnel left", async () => (await cloud.hv(1).vsctl("--bare", "--columns=name", "find", "Interface", "options:remote_ip=172.31.0.254")).trim() === "");
     await atSource.stop();
