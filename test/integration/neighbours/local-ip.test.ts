@@ -51,6 +51,12 @@ describe.skipIf(Lab.missing().length > 0)("local IPs", () => {
     await until("an answer", () => c1!.vm.reaches(address(local)), { timeoutMs: 10_000 });
     expect(await reached(c1!, address(local))).toEqual([`3 ${s1!.ip} ${s1!.vm.name}`]);
     expect(await reached(c2!, address(local))).toEqual([`3 ${s2!.ip} ${s2!.vm.name}`]);
+    // Nothing is passed twice, there or back: limits and copies count once.
+    for (const [from, to] of [[c1!, address(local)], [c1!, s1!.ip]] as const) {
+      const { body } = await cloud.controller.ops<{ verdict: string; hops: { switch: string; table: string }[] }>("POST", "/trace", { from: from.port.id, to, protocol: "icmp" });
+      const tables = body.hops.map((hop) => `${hop.switch} ${hop.table}`);
+      expect([body.verdict, tables.length]).toEqual(["delivered", new Set(tables).size]);
+    }
     const server = await s1!.vm.listen(8080);
     const connection = await c1!.vm.openTcp(address(local), 8080);
     for (const text of ["one", "two"]) expect(await connection.echo(text)).toBe(true);
