@@ -4,7 +4,7 @@ import { linkLocal } from "packet-codec";
 import { absent, activeAttachment, addressesOf, addressId, addressTable, chosenSegments, hasPair, isLinkLocal, isNetworkPort, isPhysical, macOfLinkLocal, macOfPair, pluggedAt, portTable, type Address, type Port } from "../l2/model.ts";
 import { firstPacket, isDhcp, UNKNOWN_MAC } from "./first-packet.ts";
 import { subnetTable, type HostRoute, type Subnet } from "./model.ts";
-import { answeredMac, ON_LINK, toldRoutes } from "./told.ts";
+import { answeredMac, ledTo, ON_LINK, toldRoutes } from "./told.ts";
 
 export const explains: Explains = {
   *ports(view, type, id) {
@@ -24,7 +24,9 @@ export const explains: Explains = {
     const ip = parseIp(address)!;
     const way = nextHop(view, ask, { port, own, to: ip, answers: question.answers === true, claimed: question.source ?? (isDhcp(question, address) ? "0.0.0.0" : undefined) });
     if ("reason" in way) return way;
-    const to = target ?? onLink(view, port.network_id, address);
+    // A local IP, say, leads to a port on the sender's own host.
+    const [led] = ask(ledTo, view, port.network_id, address, place.chassis).filter((id) => id !== undefined);
+    const to = (led === undefined ? undefined : view.get(portTable, led)) ?? target ?? onLink(view, port.network_id, address);
     const at = to === undefined ? undefined : activeAttachment(view, to.id);
     return {
       chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: VLAN_PRESENT | place.vlan }), ...firstPacket(question, { mac: port.mac_address, ip: way.source }, { mac: way.mac, ip: address }) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id,

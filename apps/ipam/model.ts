@@ -2,5 +2,5 @@
 export { assignDeferred } from "./allocate.ts";
 export { firstPacket, UNKNOWN_MAC } from "./first-packet.ts";
 export { placedSubnets } from "./placed.ts";
-export { answeredMac, ON_LINK, toldRoutes } from "./told.ts";
+export { answeredMac, ledTo, ON_LINK, toldRoutes } from "./told.ts";
 export * from "./subnets.ts";

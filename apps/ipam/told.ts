@@ -10,3 +10,6 @@ export const toldRoutes = defineQuestion<(view: ReadView, subnet: Subnet) => rea
 
 /** Which MAC is answered to machines of a network that ask for an address, of those that no port has. */
 export const answeredMac = defineQuestion<(view: ReadView, networkId: string, ip: string) => string | undefined>("answered_mac");
+
+/** Id of the port that gets what is sent to an address of a network from a host, where that is not whoever has the address. */
+export const ledTo = defineQuestion<(view: ReadView, networkId: string, address: string, chassis: string) => string | undefined>("led_to");

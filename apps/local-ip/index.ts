@@ -1,5 +1,6 @@
 // Local IPs: an address that leads to a port on the sender's own host.
 import type { App } from "#app";
+import { answers } from "./explain.ts";
 import { aliases, extend, references, resources } from "./api.ts";
 import { associationTable, localIpPlaceTable, localIpTable, openedMeters } from "./model.ts";
 import { derive, portContext, rules } from "./rules.ts";
@@ -15,6 +16,7 @@ export default {
   extend,
   references,
   aliases,
+  answers,
   pipeline: localIp,
   derive,
   portContext,

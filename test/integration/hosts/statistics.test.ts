@@ -46,7 +46,7 @@ describe.skipIf(Lab.missing().length > 0)("statistics", () => {
       const same = last === now && complete;
       last = now;
       return same;
-    }, { timeoutMs: 20_000, intervalMs: 1500 });
+    }, { timeoutMs: 20_000, intervalMs: type === "port" ? 1100 : 1500 });
     return JSON.parse(last) as Counts;
   }
   const becomes = (type: string, of: Resource, what: "received" | "sent" | "routed", packets: number): Promise<unknown> => {

@@ -53,9 +53,9 @@ describe.skipIf(Lab.missing().length > 0)("local IPs", () => {
     expect(await reached(c2!, address(local))).toEqual([`3 ${s2!.ip} ${s2!.vm.name}`]);
     // Nothing is passed twice, there or back: limits and copies count once.
     for (const [from, to] of [[c1!, address(local)], [c1!, s1!.ip]] as const) {
-      const { body } = await cloud.controller.ops<{ verdict: string; hops: { switch: string; table: string }[] }>("POST", "/trace", { from: from.port.id, to, protocol: "icmp" });
+      const { body } = await cloud.controller.ops<{ verdict: string; delivered: { id?: string }[]; hops: { switch: string; table: string }[]; answer: { verdict: string } }>("POST", "/trace", { from: from.port.id, to, protocol: "icmp" });
       const tables = body.hops.map((hop) => `${hop.switch} ${hop.table}`);
-      expect([body.verdict, tables.length]).toEqual(["delivered", new Set(tables).size]);
+      expect([body.verdict, body.delivered.map(({ id }) => id), body.answer.verdict, tables.length]).toEqual(["delivered", [s1!.port.id], "delivered", new Set(tables).size]);
     }
     const server = await s1!.vm.listen(8080);
     const connection = await c1!.vm.openTcp(address(local), 8080);
