@@ -406,7 +406,7 @@ const sharedMacsRule = l2.rule({
   on: eachPair(attachmentTable, "network_chassis"),
   emit({ a: networkId, b: chassis }, view, out) {
     if (view.count(portTable, "network_pairs", networkId) === 0) return;
-    const members = view.byPair(attachmentTable, "network_chassis", networkId, chassis);
+    const members = view.byPair(attachmentTable, "network_chassis", networkId, chassis).toSorted((a, b) => a.port_key - b.port_key);
     if (members[0] !== undefined) learnSharedFromChassis({ id: networkId, key: members[0].net_key }, chassis, members, view, out);
   },
 });

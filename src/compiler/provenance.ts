@@ -145,7 +145,9 @@ export function provenanceOf(run: Run, known: Known): Provenance {
   if (resources.length === 0 && run.unit.source?.kind === "pairs") {
     const { table, pair } = run.unit.source;
     const bar = run.entity.id.indexOf("|");
-    for (const { id } of known.rowsByPair(table, pair, run.entity.id.slice(0, bar), run.entity.id.slice(bar + 1))) behind(table, id);
+    // In an order of their own: which came first differs by instant.
+    const ids = known.rowsByPair(table, pair, run.entity.id.slice(0, bar), run.entity.id.slice(bar + 1)).map(({ id }) => id).sort();
+    for (const id of ids) behind(table, id);
   }
   const { unit, entity } = run;
   if (resources.length === 0 && host !== undefined) resources.push({ type: SWITCH, table: chassisTable.name, id: host });

@@ -28,6 +28,7 @@ const DIFFERENT: Readonly<Record<string, string>> = {
   "get_port:tags": TAGS,
   "update_port:tags": TAGS,
   "delete_port:tags": TAGS,
+  get_loggable_resource: "what can be logged is no project's: whoever may make logs sees it",
   get_quota: "a project's own limits are shown to whoever is in it: clients ask for them before they create",
   "update_rbac_policy:target_project": OUTSIDE,
   "update_rbac_policy:target_tenant": OUTSIDE,
