@@ -185,7 +185,7 @@ describe("of a running controller", () => {
     const asked = (...argv: string[]): Promise<Ended> => run(["--ops-url", url, ...argv]);
     expect(await asked("switches", "hv9")).toEqual({ code: 1, out: "", err: "axion: there is no switch hv9\n" });
     expect(await asked("flows", "--switch", "hv9")).toEqual({ code: 1, out: "", err: "axion: --switch: there is no switch 'hv9'\n" });
-    for (const table of ["nowhere", "99"]) expect(await asked("flows", "--table", table)).toEqual({ code: 2, out: "", err: expect.stringMatching(new RegExp(`^axion: --table: there is no table '${table}'; there are classify, [a-z0-9_, ]+\n$`)) as string });
+    for (const table of ["nowhere", "250"]) expect(await asked("flows", "--table", table)).toEqual({ code: 2, out: "", err: expect.stringMatching(new RegExp(`^axion: --table: there is no table '${table}'; there are classify, [a-z0-9_, ]+\n$`)) as string });
     expect(await asked("flows", "--table", "99", "--state", "diff"), "others may have put flows there").toMatchObject({ code: 0 });
     expect(await asked("flows", "--match", "nonsense=1")).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^axion: --match: .*\n$/) });
     for (const field of ["nw_dst", "ip_dst", "dl_src"]) expect(await asked("flows", "--match", `${field}=bad`)).toMatchObject({ code: 2, out: "", err: expect.stringMatching(new RegExp(`^axion: --match: ${field}: .*\n$`)) });
@@ -383,7 +383,7 @@ describe("the command line", () => {
     expect(await complete("flows", "--switch", "status", "--form")).toEqual(["--format"]);
     expect(await complete("flows", "--switch", "")).toEqual(["hv1", "hv2"]);
     expect(await complete("switches", "hv")).toEqual(["hv1", "hv2"]);
-    expect([await complete("flows", "--table", "sg_in_v"), await complete("flows", "--app", "qo")]).toEqual([["sg_in_verdict"], ["qos"]]);
+    expect([await complete("flows", "--table", "sg_in_v"), await complete("flows", "--app", "qo")]).toEqual([["sg_in_verdict"], ["qos", "qos-external"]]);
     expect([(ops = "http://127.0.0.1:1"), await complete("flows", "--switch", ""), await complete("switches", "--js")]).toEqual([ops, [], ["--json"]]);
     expect(await complete("completion", "")).toEqual(expect.arrayContaining(["bash", "zsh", "fish"]));
     expect(await complete("help", "po")).toEqual(["policy"]);
