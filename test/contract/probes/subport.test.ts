@@ -21,7 +21,7 @@ test("incremental equals from scratch, whatever sub-ports and their parents come
   });
 });
 
-test.each([["behind a policy", "", "sg_in"], ["where no app has one", "address-groups,group-statefulness,security-groups", "egress"]])("its packets have a tag, %s", async (_, without, next) => {
+test.each([["behind a policy", "", "sg_in"], ["where no app has one", "address-groups,group-statefulness,logging,security-groups", "egress"]])("its packets have a tag, %s", async (_, without, next) => {
   const h = await probes.harness({ without });
   try {
     await h.addChassis("hv1");
