@@ -58,6 +58,8 @@ const localIp = defineResource(localIpResource, {
   policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: MEMBER, delete: MEMBER },
   create(tx, standard, input, ctx) {
     const { port, address } = localPort(tx, standard.id, standard.project_id, input, ctx);
+    const other = tx.by(localIpTable, "port", port.id).find((l) => l.local_ip_address === address);
+    if (other !== undefined) throw conflict("LocalIPExists", `Address ${address} of port ${port.id} is that of Local IP ${other.id} already.`);
     const row: LocalIp = { ...standard, network_id: port.network_id, local_port_id: port.id, local_ip_address: address, ip_mode: input.ip_mode as LocalIp["ip_mode"] };
     tx.put(localIpTable, row);
     return row;

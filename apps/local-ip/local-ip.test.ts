@@ -124,3 +124,43 @@ test("passed through it is handed to the port as it is, with no zone and no conn
   expect(flows("hv1", "local_ip_out")[0]).not.toContain("ct(");
   expect(flows("hv1", "local_ip_in")).toEqual([]);
 });
+
+test("an address of a port leads by one local IP: a second would lead elsewhere", async () => {
+  const { id } = await localIp({ local_port_id: client });
+  expect(await refused("/v2.0/local-ips", "local_ip", { local_port_id: client })).toEqual([409, "LocalIPExists", `Address ${ipOf(client!)} of port ${client} is that of Local IP ${id} already.`]);
+  await h.call("PUT", `/v2.0/ports/${client}`, { port: { fixed_ips: [{ ip_address: ipOf(client!) }, { ip_address: "10.0.0.88" }] } }, p);
+  expect(await localIp({ local_port_id: client, local_ip_address: "10.0.0.88" })).toMatchObject({ local_ip_address: "10.0.0.88" });
+});
+
+test("a port that several local IPs lead to has one zone for all, and answers as whichever was asked", async () => {
+  const [first, second] = [await localIp({ network_id: network }), await localIp({ network_id: network })];
+  await associate(first.id, one!);
+  const alone = flows("hv1", "local_ip_in");
+  await associate(second.id, one!);
+  expect([flows("hv1", "local_ip_out").length, flows("hv1", "local_ip_known").length, flows("hv1", "local_ip_in")]).toEqual([2, 3, alone]);
+  expect((await h.call("DELETE", `/v2.0/local_ips/${first.id}/port_associations/${one}`, undefined, p)).status).toBe(204);
+  await h.settled();
+  expect([flows("hv1", "local_ip_out").length, flows("hv1", "local_ip_known").length, flows("hv1", "local_ip_in")]).toEqual([1, 2, alone]);
+});
+
+test("a port that goes is the matter of its own host: those that are associated elsewhere are not looked at", async () => {
+  const others = [];
+  for (let n = 3; n <= 10; n++) {
+    await h.addChassis(`hv${n}`);
+    others.push(await plugged(`hv${n}`, 10));
+  }
+  const local = await localIp({ network_id: network });
+  await associate(local.id, one!);
+  const ran = async (): Promise<number> => {
+    await h.settled();
+    const { runs } = h.engine.stats;
+    await h.unplug("hv1", one!);
+    await h.settled();
+    const after = h.engine.stats.runs - runs;
+    await h.plug("hv1", one!, 10);
+    return after;
+  };
+  const alone = await ran();
+  for (const other of others) await associate(local.id, other);
+  expect(await ran()).toBe(alone);
+});

@@ -23,9 +23,17 @@ export interface Association extends Row {
 export const associationId = (localIp: string, port: string): string => `${localIp}/${port}`;
 export const associationResource = resourceHandle<Association>("port_association");
 export const associationTable = defineTable<Association>()("local_ip_association", { resource: "port_association", indexes: { local_ip: (a) => a.local_ip_id, port: (a) => a.fixed_port_id } });
-/** Of a Local IP, and of a port: each is a few flows, and a conntrack zone, at its host. */
+/** Of a Local IP, and of a port: each is a few flows at its host. */
 export const ASSOCIATIONS_MAX = 1000;
 export const PER_PORT_MAX = 16;
+
+/** An association whose port is at a host, and has its address still (derived). `id` is the association's. */
+export interface AssociatedPort extends Row {
+  readonly local_ip_id: string;
+  readonly fixed_port_id: string;
+  readonly chassis: string;
+}
+export const associatedPortTable = defineTable<AssociatedPort>()("local_ip_associated_port", { derived: true, pairs: { hosts: (a) => [a.local_ip_id, a.chassis] } });
 
 /** An association in use at a host: of several of one Local IP there that with the least port id (derived). `id` is the association's. */
 export interface LocalIpPlace extends Row {
@@ -35,6 +43,7 @@ export interface LocalIpPlace extends Row {
   /** Of the local port: what machines have as that of the address, on every host. */
   readonly mac: string;
   /** Of the associated port. */
+  readonly port_id: string;
   readonly port_key: number;
   readonly port_mac: string;
   readonly port_ip: string;
@@ -48,9 +57,10 @@ export const localIpPlaceTable = defineTable<LocalIpPlace>()("local_ip_place", {
   indexes: { here: (p) => hereOf(p.network_id, p.chassis), /** Where answers are translated back. */ translated: (p) => (p.mode === "translate" ? hereOf(p.network_id, p.chassis) : undefined) },
 });
 
-export const zoneHolderOf = (association: string): string => `local-ip/${association}`;
+/** The zone is the associated port's, whichever Local IPs lead to it: its answers are looked up in one. */
+export const zoneHolderOf = (port: string): string => `local-ip/${port}`;
 
-/** What an association takes of its host's connection table. */
+/** What connections to an associated port take of its host's connection table. */
 export const OPENED_METER = { unit: "pps", rate: 1000, burst: 2000 } as const;
-export const openedMeters = zoneMeters("local-ip-meter", 0x8015_0000, "meters of connections that are opened to local IPs, one for each association at its host: by its zone");
+export const openedMeters = zoneMeters("local-ip-meter", 0x8015_0000, "meters of connections that are opened to local IPs, one for each associated port at its host: by its zone for them");
 export const openedMeter = (zone: number): number => meterOfZone(openedMeters, zone);

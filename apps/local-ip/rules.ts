@@ -1,33 +1,37 @@
 // Where Local IPs lead, and the flows of it: at hosts that have an associated port, for all ports of the network there.
 import {
-  chassisScope, claim, claimTable, derivation, each, familyMatch, ipDst, ipSrc, load, next, numberOf, setField, zonePool, type Claim, type PortContext, type PortPlace, type ReadView,
+  chassisScope, claim, claimTable, derivation, each, eachPair, familyMatch, ipDst, ipSrc, load, next, numberOf, setField, zonePool, type Claim, type PortContext, type PortPlace, type ReadView,
 } from "#app";
 import { activeAttachment, addressTable, answerFor, attachmentTable, isNetworkPort, networkTable, portTable } from "../l2/model.ts";
-import { associationTable, hereOf, localIpPlaceTable, localIpTable, openedMeter, OPENED_METER, zoneHolderOf, type Association, type LocalIpPlace } from "./model.ts";
+import { associatedPortTable, associationTable, hereOf, localIpPlaceTable, localIpTable, openedMeter, OPENED_METER, zoneHolderOf, type AssociatedPort, type LocalIpPlace } from "./model.ts";
 import { localIp } from "./tables.ts";
-
-/** At which host an association's port is, if it still has the address. */
-function hostOf(view: ReadView, { fixed_port_id: port, fixed_ip: ip }: Association): string | undefined {
-  const at = activeAttachment(view, port);
-  return at?.role === "active" && view.by(addressTable, "port", port).some((a) => a.ip === ip) ? at.chassis : undefined;
-}
 
 export const derive = [
   derivation({
-    name: "places",
+    name: "associated",
     on: each(associationTable),
+    into: associatedPortTable,
+    reads: [attachmentTable, addressTable],
+    derive({ id, local_ip_id, fixed_port_id, fixed_ip }, view): AssociatedPort | undefined {
+      const at = activeAttachment(view, fixed_port_id);
+      const hasAddress = view.by(addressTable, "port", fixed_port_id).some((a) => a.ip === fixed_ip);
+      return at?.role === "active" && hasAddress ? { id, local_ip_id, fixed_port_id, chassis: at.chassis } : undefined;
+    },
+  }),
+  derivation({
+    name: "places",
+    on: eachPair(associatedPortTable, "hosts"),
     into: localIpPlaceTable,
-    reads: [localIpTable, associationTable, attachmentTable, addressTable, portTable],
-    derive(association, view): LocalIpPlace | undefined {
-      const local = view.get(localIpTable, association.local_ip_id);
-      const chassis = hostOf(view, association);
-      const port = view.get(portTable, association.fixed_port_id);
+    reads: [associatedPortTable, associationTable, localIpTable, attachmentTable, portTable],
+    derive({ a: localIpId, b: chassis }, view): LocalIpPlace | undefined {
+      const [first] = view.byPair(associatedPortTable, "hosts", localIpId, chassis).toSorted((a, b) => (a.fixed_port_id < b.fixed_port_id ? -1 : 1));
+      const association = first === undefined ? undefined : view.get(associationTable, first.id);
+      const local = view.get(localIpTable, localIpId);
+      const port = association === undefined ? undefined : view.get(portTable, association.fixed_port_id);
       const own = local === undefined ? undefined : view.get(portTable, local.local_port_id);
-      if (local === undefined || chassis === undefined || port === undefined || own === undefined) return undefined;
-      const others = view.by(associationTable, "local_ip", local.id);
-      if (others.some((a) => a.fixed_port_id < port.id && hostOf(view, a) === chassis)) return undefined;
+      if (association === undefined || local === undefined || port === undefined || own === undefined) return undefined;
       return {
-        id: association.id, network_id: local.network_id, chassis, address: local.local_ip_address, mac: own.mac_address, port_key: port.key, port_mac: port.mac_address, port_ip: association.fixed_ip,
+        id: association.id, network_id: local.network_id, chassis, address: local.local_ip_address, mac: own.mac_address, port_id: port.id, port_key: port.key, port_mac: port.mac_address, port_ip: association.fixed_ip,
         mode: local.ip_mode, answers: !isNetworkPort(own) && view.by(attachmentTable, "port", own.id).length === 0,
       };
     },
@@ -37,7 +41,8 @@ export const derive = [
     on: each(localIpPlaceTable),
     into: claimTable,
     reads: [],
-    derive: ({ id, chassis, mode }): Claim[] => (mode === "translate" ? [claim("local-ip/zone", zonePool, chassis, zoneHolderOf(id))] : []),
+    // Several may be of one port, which has one zone.
+    derive: ({ id, chassis, port_id, mode }): Claim[] => (mode === "translate" ? [claim(`local-ip/zone/${id}`, zonePool, chassis, zoneHolderOf(port_id))] : []),
   }),
 ];
 
@@ -66,7 +71,7 @@ export const rules = [
         out.flow(scope, "local_ip_out", { priority: 100, match: sent, actions: [toPort, next] });
         return;
       }
-      const zone = numberOf(view, zonePool, place.chassis, zoneHolderOf(place.id));
+      const zone = numberOf(view, zonePool, place.chassis, zoneHolderOf(place.port_id));
       if (zone === undefined) return;
       const meter = openedMeter(zone);
       out.item(scope, "meter", meter, OPENED_METER);
