@@ -1,10 +1,10 @@
 // Logging: what security groups accept and drop is told.
 import type { App } from "#app";
 import { aliases, extend, references, resources } from "./api.ts";
-import { securityLog } from "./log.ts";
-import { logEntries, loggedPortTable, logLosses, logMeters, logTable } from "./model.ts";
+import { lostCounter, securityLog } from "./log.ts";
+import { logEntries, loggedPortTable, logMeters, logTable } from "./model.ts";
 import { derive, rules } from "./rules.ts";
-import { gauges, opsLists } from "./shown.ts";
+import { opsLists } from "./shown.ts";
 import { logging } from "./tables.ts";
 
 export default {
@@ -13,7 +13,7 @@ export default {
   requires: ["l2", "security-groups"],
   partOf: "security-groups",
   tables: [logTable, loggedPortTable],
-  softTables: [logEntries, logLosses],
+  softTables: [logEntries],
   pools: [logMeters],
   resources,
   extend,
@@ -24,5 +24,5 @@ export default {
   rules,
   services: [securityLog],
   opsLists,
-  gauges,
+  counters: [lostCounter],
 } satisfies App;

@@ -1,9 +1,9 @@
 // What switches send up of logged ports becomes lines in the controller's log, and entries that are kept for a while.
-import { learned, timestampOf, type PacketIn, type ReadView, type ServiceDecl, type ServiceHost } from "#app";
+import { defineCounter, learned, timestampOf, type PacketIn, type ReadView, type ServiceDecl, type ServiceHost } from "#app";
 import { PacketError, parsePacket } from "packet-codec";
 import { portTable } from "../l2/model.ts";
-import { allowing } from "./allowing.ts";
-import { logEntries, loggedPortTable, logLosses, logTable, type Event, type LoggedPacket } from "./model.ts";
+import { allowing, type Allowing } from "./allowing.ts";
+import { isOf, logEntries, logsOf, type Event, type Log, type LoggedPacket } from "./model.ts";
 import type { LogTable } from "./tables.ts";
 
 const TABLES: Readonly<Record<LogTable, { readonly event: Event; readonly direction: "ingress" | "egress" }>> = {
@@ -13,6 +13,7 @@ const TABLES: Readonly<Record<LogTable, { readonly event: Event; readonly direct
 /** Lines a second, of a project and of all. What is beyond them is counted. */
 const LINES = { project: 100, all: 500 };
 const SECOND_MS = 1000;
+export const lostCounter = defineCounter({ name: "axion_security_log_lost_total", about: "entries of logs that were beyond what is written in a second", label: "event", values: ["ACCEPT", "DROP"] });
 
 type Seen = Omit<LoggedPacket, "rules">;
 
@@ -26,7 +27,7 @@ function seenOf(packet: PacketIn, port_id: string, at: string): Seen | undefined
     const ports = tcp ?? udp;
     const icmp = icmpv4 ?? icmpv6;
     return {
-      at, event, direction, port_id, switch: packet.chassis, ethertype: ipv4 === undefined ? "IPv6" : "IPv4", protocol: ipv4?.protocol ?? ipv6!.next_header, source: ip.src, destination: ip.dst,
+      at, event, direction, port_id, ethertype: ipv4 === undefined ? "IPv6" : "IPv4", protocol: ipv4?.protocol ?? ipv6!.next_header, source: ip.src, destination: ip.dst,
       source_port: ports?.src_port ?? null, destination_port: ports?.dst_port ?? null, icmp_type: icmp?.type ?? null, icmp_code: icmp?.code ?? null,
     };
   } catch (error) {
@@ -41,7 +42,6 @@ class Logs {
   private secondMs = -Infinity;
   private readonly lines = new Map<string, number>();
   private total = 0;
-  private readonly lost = new Map<string, number>();
 
   constructor(host: ServiceHost) {
     this.host = host;
@@ -51,18 +51,27 @@ class Logs {
     const { view } = this.host;
     const port = portOf(view, packet);
     const seen = port === undefined ? undefined : seenOf(packet, port.id, timestampOf(this.host.clock.now()));
-    if (seen === undefined) return;
-    const found = seen.event === "ACCEPT" ? allowing(view, seen) : undefined;
-    for (const { log_id, event } of view.by(loggedPortTable, "port", seen.port_id)) {
-      const log = view.get(logTable, log_id);
-      if (log === undefined || (event !== "ALL" && event !== seen.event)) continue;
+    if (port === undefined || seen === undefined) return;
+    let found: Allowing | undefined;
+    for (const log of logsOf(view, port)) {
+      if (!isOf(log.event, seen.event)) continue;
+      // Before rules are looked at: a flood shall cost no more than it may write.
+      if (!this.mayWrite(log.project_id)) {
+        this.host.count(lostCounter, seen.event);
+        continue;
+      }
+      if (seen.event === "ACCEPT") found ??= allowing(view, seen);
       // What another group of the port allows is not this one's.
       if (found !== undefined && log.resource_id !== null && !found.groups.has(log.resource_id)) continue;
-      if (!this.mayWrite(log.project_id)) continue;
-      const logged: LoggedPacket = { ...seen, rules: found?.rules ?? [] };
-      this.host.log.info({ log: log_id, project: log.project_id, group: log.resource_id, ...logged }, "security group event");
-      this.host.learn([learned(logEntries, log.project_id, { id: `${this.host.clock.now()}-${++this.n}`, log_id, project_id: log.project_id, packet: logged })]);
+      this.write(log, packet.chassis, { ...seen, rules: found?.rules ?? [] });
     }
+  }
+
+  private write({ id: log_id, project_id, resource_id }: Log, chassis: string, packet: LoggedPacket): void {
+    this.lines.set(project_id, (this.lines.get(project_id) ?? 0) + 1);
+    this.total++;
+    this.host.log.info({ log: log_id, project: project_id, group: resource_id, switch: chassis, ...packet }, "security group event");
+    this.host.learn([learned(logEntries, project_id, { id: `${this.host.clock.now()}-${++this.n}`, log_id, project_id, switch: chassis, packet })]);
   }
 
   private mayWrite(project: string): boolean {
@@ -72,20 +81,7 @@ class Logs {
       this.lines.clear();
       this.total = 0;
     }
-    const lines = this.lines.get(project) ?? 0;
-    if (lines >= LINES.project || this.total >= LINES.all) {
-      this.lose(project);
-      return false;
-    }
-    this.lines.set(project, lines + 1);
-    this.total++;
-    return true;
-  }
-
-  private lose(project: string): void {
-    const lost = (this.lost.get(project) ?? 0) + 1;
-    this.lost.set(project, lost);
-    this.host.learn([learned(logLosses, project, { id: project, lost })]);
+    return (this.lines.get(project) ?? 0) < LINES.project && this.total < LINES.all;
   }
 }
 

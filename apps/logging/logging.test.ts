@@ -3,8 +3,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { buildEthernet, buildIpv4, buildTcp, ethertypes, ipProtocols } from "packet-codec";
 import { Harness, textOf } from "../../test/support/harness.ts";
 import { portTable } from "../l2/model.ts";
-import { logTable } from "./model.ts";
-import { gauges, opsLists } from "./shown.ts";
+import { loggedPortTable, logTable } from "./model.ts";
+import { opsLists } from "./shown.ts";
 
 let h: Harness;
 let network: string;
@@ -130,9 +130,12 @@ test("an entry says when, what, where, and which rule accepts; of another group'
   segment("log_in_dropped", 443);
   await taken();
   expect(await entries(own.id)).toMatchObject([
-    { event: "DROP", direction: "ingress", port_id: port, switch: "hv1", ethertype: "IPv4", protocol: 6, source: "10.0.0.77", destination: "10.0.0.5", source_port: 4000, destination_port: 443, rules: [] },
+    { event: "DROP", direction: "ingress", port_id: port, ethertype: "IPv4", protocol: 6, source: "10.0.0.77", destination: "10.0.0.5", source_port: 4000, destination_port: 443, rules: [] },
     { event: "ACCEPT", destination_port: 81, rules: [rule] },
   ]);
+  // Where a port is, operators alone are told.
+  expect((await entries(own.id))[0]).not.toHaveProperty("switch");
+  expect([...opsLists[0]!.rows(h.view, { log: own.id })][0]).toMatchObject({ switch: "hv1" });
   expect((await entries(seconds.id)).map((e) => [e.event, e.destination_port])).toEqual([["DROP", 443], ["ACCEPT", 22]]);
   expect([...opsLists[0]!.rows(h.view, { port, event: "ACCEPT" })]).toHaveLength(2);
 });
@@ -146,5 +149,21 @@ test("a flood of a project is written up to so much a second, and what is beyond
   const { length } = await entries(own.id);
   expect(length).toBeLessThanOrEqual(100);
   expect(length).toBeGreaterThan(50);
-  expect(gauges[0]!.read(h.view)).toBeGreaterThan(100);
+  expect(h.metrics.value("axion_security_log_lost_total", { event: "DROP" })).toBeGreaterThan(100);
+});
+
+test("a port that comes is looked at alone, however many logs its project has and however many ports", async () => {
+  const ran = async (): Promise<number> => {
+    await h.settled();
+    const { runs } = h.engine.stats;
+    await h.create("port", { network_id: network, security_groups: [group] }, p);
+    await h.settled();
+    return h.engine.stats.runs - runs;
+  };
+  const [one, rows] = [await log({}), () => [...h.view.all(loggedPortTable)].length];
+  const before = await ran();
+  for (let n = 0; n < 8; n++) await log(n % 2 === 0 ? {} : { resource_id: group });
+  expect(await ran()).toBe(before);
+  expect(rows()).toBe([...h.view.all(portTable)].filter((port) => port.project_id === "p").length);
+  expect((await h.call("DELETE", `${LOGS}/${one.id}`, undefined, p)).status).toBe(204);
 });

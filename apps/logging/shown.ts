@@ -1,13 +1,13 @@
 // What was logged, as operators are shown it.
-import type { LiveView, OpsGauge, OpsList } from "#app";
+import type { LiveView, OpsList } from "#app";
 import { portTable } from "../l2/model.ts";
-import { logEntries, logLosses, logTable } from "./model.ts";
+import { logEntries, logTable } from "./model.ts";
 
 function* rows(view: LiveView, { project, log, port, event }: Readonly<Record<string, string>>): Iterable<object> {
   const found = log !== undefined ? view.factsBy(logEntries, "log", log) : port !== undefined ? view.factsBy(logEntries, "port", port) : view.facts(logEntries, project);
-  for (const { log_id, project_id, packet } of found.toReversed()) {
+  for (const { log_id, project_id, switch: at, packet } of found.toReversed()) {
     if ((project !== undefined && project_id !== project) || (log !== undefined && log_id !== log) || (port !== undefined && packet.port_id !== port) || (event !== undefined && packet.event !== event)) continue;
-    yield { log: log_id, log_name: view.get(logTable, log_id)?.name ?? "", project: project_id, ...packet, port_name: view.get(portTable, packet.port_id)?.name ?? "" };
+    yield { log: log_id, log_name: view.get(logTable, log_id)?.name ?? "", project: project_id, switch: at, ...packet, port_name: view.get(portTable, packet.port_id)?.name ?? "" };
   }
 }
 
@@ -16,9 +16,4 @@ export const opsLists: readonly OpsList[] = [{
   about: "what security groups accepted and dropped of logged ports lately, the latest first",
   filters: { project: { about: "logs of this project" }, log: { about: "of the log with this id" }, port: { about: "of the port with this id" }, event: { about: "of this kind", values: ["ACCEPT", "DROP"] } },
   rows,
-}];
-
-export const gauges: readonly OpsGauge[] = [{
-  name: "axion_security_log_lost_total", counter: true, about: "entries of logs that were beyond what is written in a second",
-  read: (view) => view.facts(logLosses).reduce((sum, { lost }) => sum + lost, 0),
 }];
