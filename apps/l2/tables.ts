@@ -20,7 +20,7 @@ export const l2 = definePipeline({
     port_security: {
       stage: "admission", miss: "drop", about: "only the port's own MAC and addresses may send",
       match: [
-        "reg:in_port_key", "reg:secured", "reg:tag_passes", "reg:tag_unseen", "vlan_vid", "eth_src", "eth_type", "arp_sha", "arp_spa", "arp_tpa", "ipv4_src", "ipv4_dst", "ipv6_src", "ip_proto", "ip_frag", "udp_src", "udp_dst", "tcp_dst",
+        "reg:in_port_key", "reg:secured", "reg:tag_passes", "reg:tag_unseen", "vlan_vid", "eth_src", "eth_dst", "eth_type", "arp_sha", "arp_spa", "arp_tpa", "ipv4_src", "ipv4_dst", "ipv6_src", "ip_proto", "ip_frag", "udp_src", "udp_dst", "tcp_dst",
         "ip_ttl", "ipv6_dst", "icmpv6_type", "icmpv6_code", "ipv6_nd_target", "ipv6_nd_sll", "ipv6_nd_tll",
       ],
     },

@@ -184,13 +184,15 @@ export const staticFlows = multicast.static((out) => {
   // Only a port without port security may be a router, and ask.
   out.flow(all, "multicast", { priority: 300, match: { ...secured, ...IGMP, ipv4_dst: ALL_HOSTS }, actions: [] });
   out.flow(all, "multicast", { priority: 300, match: { ...secured, ...MLD, icmpv6_type: MLD_TYPE.query }, actions: [] });
-  for (const ipv4_dst of [V3_ROUTERS, ALL_ROUTERS]) out.flow(all, "multicast", { priority: 290, match: { ...here, ...IGMP, ipv4_dst }, actions: toController });
-  for (const icmpv6_type of [MLD_TYPE.reportV2, MLD_TYPE.done]) out.flow(all, "multicast", { priority: 290, match: { ...here, ...MLD, icmpv6_type }, actions: toController });
+  // A router's question may go there too: what the controller says again it is not told again.
+  const unsaid = { ...here, "reg:from_network": 0 } as const;
+  for (const ipv4_dst of [V3_ROUTERS, ALL_ROUTERS]) out.flow(all, "multicast", { priority: 290, match: { ...unsaid, ...IGMP, ipv4_dst }, actions: toController });
+  for (const icmpv6_type of [MLD_TYPE.reportV2, MLD_TYPE.done]) out.flow(all, "multicast", { priority: 290, match: { ...unsaid, ...MLD, icmpv6_type }, actions: toController });
   // Nobody needs to know who is in a group that goes to all.
   out.flow(all, "multicast", { priority: 280, match: { ...secured, ...IGMP, ipv4_dst: OF_LINK_4 }, actions: [] });
   out.flow(all, "multicast", { priority: 280, match: { ...MLD, icmpv6_type: MLD_TYPE.report, ipv6_dst: OF_LINK_6 }, actions: [] });
   // Of a port without port security it may be a report, or a router's question who is in the group.
-  out.flow(all, "multicast", { priority: 260, match: { ...here, ...IGMP, "reg:secured": 0, "reg:from_network": 0 }, actions: toController });
+  out.flow(all, "multicast", { priority: 260, match: { ...unsaid, ...IGMP, "reg:secured": 0 }, actions: toController });
   out.flow(all, "multicast", { priority: 250, match: { ...secured, ...IGMP }, actions: toJoin });
   out.flow(all, "multicast", { priority: 250, match: { ...afar, ...IGMP, eth_dst: REPORT_MAC }, actions: toJoin });
   out.flow(all, "multicast", { priority: 250, match: { ...MLD, icmpv6_type: MLD_TYPE.report }, actions: toJoin });

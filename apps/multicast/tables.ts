@@ -1,8 +1,10 @@
 // All of it is entered from l2's lookup, in networks where multicast is filtered: others pay nothing.
 import { definePipeline } from "#app";
 
-/** So many groups are known of one port, and of one other chassis in one network. What is beyond is not known: who joined it hears nothing of it there. */
-const GROUPS_LEARNED = 256;
+/** So many groups are known of one port. What is beyond is not known: who joined it hears nothing of it there. */
+const GROUPS_OF_PORT = 256;
+/** And of one other chassis in one network: no port there uses all of it up for others. */
+const GROUPS_OF_CHASSIS = 4 * GROUPS_OF_PORT;
 
 export const multicast = definePipeline({
   tables: {
@@ -25,9 +27,9 @@ export const multicast = definePipeline({
     multicast_hosts: { stage: "flood", miss: "drop", aside: true, about: "one copy to each other chassis that is to have it", match: ["reg:net", "reg:multicast_report"] },
     multicast_ports: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port that is to have it", match: ["reg:net", "reg:multicast_report", "reg:multicast_chunk"] },
     multicast_host: {
-      stage: "flood", miss: "drop", aside: true, about: "chassis that have ports that joined a group", match: ["reg:net", "reg:out_host", "eth_type", "ipv4_dst", "ipv6_dst"], learned: { limit: GROUPS_LEARNED },
+      stage: "flood", miss: "drop", aside: true, about: "chassis that have ports that joined a group", match: ["reg:net", "reg:out_host", "eth_type", "ipv4_dst", "ipv6_dst"], learned: { limit: GROUPS_OF_CHASSIS },
     },
-    multicast_port: { stage: "flood", miss: "drop", aside: true, about: "ports that joined a group", match: ["reg:out_port_key", "eth_type", "ipv4_dst", "ipv6_dst"], learned: { limit: GROUPS_LEARNED } },
+    multicast_port: { stage: "flood", miss: "drop", aside: true, about: "ports that joined a group", match: ["reg:out_port_key", "eth_type", "ipv4_dst", "ipv6_dst"], learned: { limit: GROUPS_OF_PORT } },
     multicast_verdict: { stage: "flood", miss: "drop", aside: true, about: "copies to who joined go on, and all where it is not filtered", match: ["reg:multicast_wanted", "reg:multicast_filtered"] },
     multicast_filter: { stage: "flood", miss: "drop", aside: true, about: "networks where multicast is filtered", match: ["reg:net"], learned: { limit: 1 } },
   },

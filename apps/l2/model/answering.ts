@@ -132,20 +132,22 @@ export function hearSolicitations(out: Outputs, scope: Scope, network: { readonl
     actions: [{ type: "clone", actions }, toTable("flood_local")],
   });
 }
+/** RFC 4291 section 2.7 */
+const GROUPS_6 = "ff00::/8";
 /** IP multicast of a network, whoever sent it, is done with as an app says, where it would go to all. What has a tag of a guest does. */
 export function handleMulticast(out: Outputs, scope: Scope, network: { readonly key: number }, actions: Handling): void {
-  for (const to of [{ eth_type: ethType.ip, ipv4_dst: "224.0.0.0/4" }, { eth_type: ethType.ipv6, ipv6_dst: "ff00::/8" }] as const) {
+  for (const to of [{ eth_type: ethType.ip, ipv4_dst: "224.0.0.0/4" }, { eth_type: ethType.ipv6, ipv6_dst: GROUPS_6 }] as const) {
     l2.through(out).flow(scope, "l2_lookup", { priority: 55, match: { "reg:net": network.key, vlan_vid: VLAN_NONE, eth_dst: GROUP_MAC, ...to }, actions });
   }
 }
 /**
- * What a port with port security says of multicast groups of IPv6, from the link-local address of a MAC of its own, goes into its network. Policy has no say in it, as it has none in neighbour
- * discovery: conntrack makes no sense of it. By types of ICMPv6.
+ * What a port with port security says of multicast groups of IPv6, from the link-local address of a MAC of its own and to a group, goes into its network. Policy has no say in it, as it has none
+ * in neighbour discovery: conntrack makes no sense of it. By types of ICMPv6.
  */
 export function admitListener(out: Outputs, { chassis, port_key }: { readonly chassis: string; readonly port_key: number }, mac: string, types: readonly number[]): void {
   for (const icmpv6_type of types) {
     l2.through(out).flow(chassisScope(chassis), "port_security", {
-      priority: 155, match: { "reg:in_port_key": port_key, vlan_vid: VLAN_NONE, ...icmpv6, eth_src: mac, ipv6_src: linkLocal(mac), icmpv6_type }, actions: [toStage("forward")],
+      priority: 155, match: { "reg:in_port_key": port_key, vlan_vid: VLAN_NONE, ...icmpv6, eth_src: mac, eth_dst: GROUP_MAC, ipv6_src: linkLocal(mac), ipv6_dst: GROUPS_6, icmpv6_type }, actions: [toStage("forward")],
     });
   }
 }
