@@ -10,6 +10,8 @@ import { delegatedPrefixTable, type DelegatedPrefix } from "./model.ts";
 
 const wish = (view: ReadView, portId: string): string | undefined => view.get(portDhcpOptsTable, portId)?.opts.find((opt) => opt.ip_version === 6 && opt.opt_name === PREFIX_OPTION)?.opt_value;
 
+const lengthOf = (cidr: string): number => Number(cidr.split("/")[1]);
+
 /** The length of the prefix that a port asks for; undefined: none. @throws ApiError when it is no number */
 function wanted(tx: Tx, portId: string): number | undefined {
   const text = wish(tx, portId);
@@ -47,7 +49,7 @@ function allowPrefix(tx: Tx, portId: string): void {
 function adjust(tx: Tx, port: Port, ctx: ApiContext): void {
   const length = wanted(tx, port.id);
   const has = tx.get(delegatedPrefixTable, port.id);
-  const fits = has !== undefined && Number(has.cidr.split("/")[1]) === length;
+  const fits = has !== undefined && lengthOf(has.cidr) === length;
   if (has !== undefined && !fits) release(tx, has);
   if (length !== undefined && !fits) delegate(tx, tx.get(portTable, port.id)!, length, ctx);
   allowPrefix(tx, port.id);
@@ -80,7 +82,7 @@ export const references = [
 /** Of ports that were asked for none, or for another length, while this app was left out. */
 export function* mend(view: ReadView): Iterable<Mend> {
   for (const { id, cidr } of view.all(delegatedPrefixTable)) {
-    if (wish(view, id) === cidr.split("/")[1]) continue;
+    if (Number(wish(view, id)) === lengthOf(cidr)) continue;
     yield {
       table: delegatedPrefixTable, id, why: `port ${id} does not ask for prefix ${cidr}`,
       run(tx) {

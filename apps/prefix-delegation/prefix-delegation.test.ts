@@ -76,7 +76,7 @@ describe("by the API", () => {
   });
 
   test("what is not asked for any more, since the app was left out, is given back at the next start", async () => {
-    const [gone, kept, dropped] = [await cloud.port(net, wish("60")), await cloud.port(net, wish("64")), await cloud.port(net, wish("60"))];
+    const [gone, kept, dropped] = [await cloud.port(net, wish("60")), await cloud.port(net, wish("064")), await cloud.port(net, wish("60"))];
     cloud.h = await cloud.h.restart(["prefix-delegation"]);
     await cloud.h.call("DELETE", `/v2.0/ports/${gone}`);
     await put(dropped, wish(null));
