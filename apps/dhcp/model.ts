@@ -1,6 +1,6 @@
 // dhcp's entities: the extra options of ports. Everything else it answers with is l2's and ipam's.
 import { defineSettings, defineSoftTable, defineTable, learned, type Fact, type LiveView, type ReadView, type Row } from "#app";
-import { addressesOf, addressTable, type Port } from "../l2/model.ts";
+import { addressesOf, addressId, addressTable, deviceOwner, portTable, type Port } from "../l2/model.ts";
 import { ON_LINK, subnetTable, type HostRoute, type Subnet } from "../ipam/model.ts";
 
 /** Source of every reply of DHCP: locally administered, outside what ports get. Not the gateway's, which may be another's port. */
@@ -39,8 +39,6 @@ export interface SubnetOffer extends Row {
   readonly subnet_id: string;
   /** Of its family, for a subnet that names none itself. */
   readonly name_servers: readonly string[];
-  /** Addresses outside of the subnet that its clients find on their link, not behind a router. IPv4 */
-  readonly on_link: readonly string[];
   /** Where names without a domain are looked for; without a dot at its end. */
   readonly domain: string;
 }
@@ -82,10 +80,19 @@ export function declines(view: LiveView, { id, project_id }: Port, ips: readonly
 export const nameServersOf = (view: ReadView, { id, dns_nameservers: own }: Subnet): readonly string[] => (own.length > 0 ? own : view.by(subnetOfferTable, "subnet", id).flatMap((o) => o.name_servers));
 
 /** Routes that clients of a subnet are told of beside its own, in a fixed order; of what is on their link the next hop is ON_LINK, which needs none (RFC 3442). */
-export const routesBeside = (view: ReadView, { id }: Pick<Subnet, "id">): readonly HostRoute[] => [
-  ...view.by(subnetRouteTable, "subnet", id).toSorted((a, b) => (a.id < b.id ? -1 : 1)).map(({ destination, nexthop }) => ({ destination, nexthop })),
-  ...view.by(subnetOfferTable, "subnet", id).flatMap((o) => o.on_link).map((address) => ({ destination: `${address}/32`, nexthop: ON_LINK })),
-];
+export const routesBeside = (view: ReadView, { id }: Pick<Subnet, "id">): readonly HostRoute[] =>
+  view.by(subnetRouteTable, "subnet", id).toSorted((a, b) => (a.id < b.id ? -1 : 1)).map(({ destination, nexthop }) => ({ destination, nexthop }));
+
+/** The route by which machines of a subnet find an IPv4 address outside of it on their link, where a service of an app has it; undefined: none. */
+export function onLinkRoute(view: ReadView, app: string, { id, network_id, ip_version, gateway_ip }: Subnet, address: string): SubnetRoute | undefined {
+  if (ip_version !== 4) return undefined;
+  const gateway = gateway_ip === null ? undefined : view.get(addressTable, addressId(network_id, gateway_ip));
+  // By a router a machine finds it without being told: what it sends there is taken off before.
+  if (gateway !== undefined && view.get(portTable, gateway.port_id)?.device_owner === deviceOwner.routerInterface) return undefined;
+  const destination = `${address}/32`;
+  return { id: `${app}/${id}/${destination}`, subnet_id: id, destination, nexthop: ON_LINK };
+}
+export const onLinkReads = [addressTable, portTable] as const;
 
 /** The port's IPv4 addresses that DHCP may hand out, in the order of its fixed_ips. */
 export function servedAddresses(view: ReadView, portId: string): { readonly ip: string; readonly subnet: Subnet }[] {

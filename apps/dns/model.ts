@@ -1,6 +1,6 @@
 // Names of ports, the domains of ports and networks, and which names there are in a network.
 import { defineSettings, defineSoftTable, defineTable, formatIp, parseIp, type ReadView, type Row } from "#app";
-import { subnetTable, type Subnet } from "../ipam/model.ts";
+import { hostOfAddress, subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressId, addressTable, networkTable, portTable, type Address, type Network, type Port } from "../l2/model.ts";
 import { routerInterfaceTable, routerTable } from "../l3/model.ts";
 
@@ -58,9 +58,7 @@ export function domainOf(view: ReadView, networkId: string): string {
   return own === "" ? view.settings(dnsSettings)["dns-domain"] : bare(own);
 }
 
-/** What a port without a name is called by one of its addresses: `host-10-0-0-5`, `host-2001-db8--5`. */
-export const hostOfAddress = (ip: string): string => `host-${ip.replace(/[.:]/g, "-")}`;
-/** The address that such a name is of. */
+/** The address that a name of `hostOfAddress` is of. */
 export function addressOfHost(host: string): string | undefined {
   if (!host.startsWith("host-")) return undefined;
   const text = host.slice("host-".length);

@@ -1,8 +1,8 @@
 // Which ports may ask, and what DHCP and routers tell machines of it. What is answered no flow knows.
 import { baseScope, derivation, each, toEntrance } from "#app";
 import { dnsPort } from "packet-codec";
-import { addressId, addressTable, answerFor, attachmentTable, deviceOwner, lanScope, networkTable, portTable, takeFromPort } from "../l2/model.ts";
-import { portOfferTable, subnetOfferTable, type SubnetOffer } from "../dhcp/model.ts";
+import { answerFor, attachmentTable, lanScope, networkTable, takeFromPort } from "../l2/model.ts";
+import { onLinkReads, onLinkRoute, portOfferTable, subnetOfferTable, subnetRouteTable, type SubnetOffer } from "../dhcp/model.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { bare, domainOf, isServed, networkDomainTable, portNameTable, servedFamilies, SERVICE } from "./model.ts";
 import { dns } from "./tables.ts";
@@ -36,19 +36,18 @@ export const derive = [
     name: "subnet-offer",
     on: each(subnetTable),
     into: subnetOfferTable,
-    reads: [networkDomainTable, addressTable, portTable],
+    reads: [networkDomainTable],
     derive(subnet, view): SubnetOffer {
-      const { id, network_id, ip_version, gateway_ip } = subnet;
-      const served = isServed(subnet);
-      const router = gateway_ip === null ? undefined : view.get(addressTable, addressId(network_id, gateway_ip));
-      const routed = router !== undefined && view.get(portTable, router.port_id)?.device_owner === deviceOwner.routerInterface;
-      return {
-        id: `dns/${id}`, subnet_id: id, domain: domainOf(view, network_id),
-        name_servers: served ? [ip_version === 4 ? SERVICE.ipv4 : SERVICE.ipv6] : [],
-        // By a router a machine finds it without being told: what it sends there is taken off before.
-        on_link: served && ip_version === 4 && !routed ? [SERVICE.ipv4] : [],
-      };
+      const { id, network_id, ip_version } = subnet;
+      return { id: `dns/${id}`, subnet_id: id, domain: domainOf(view, network_id), name_servers: isServed(subnet) ? [ip_version === 4 ? SERVICE.ipv4 : SERVICE.ipv6] : [] };
     },
+  }),
+  derivation({
+    name: "on-link",
+    on: each(subnetTable),
+    into: subnetRouteTable,
+    reads: onLinkReads,
+    derive: (subnet, view) => (isServed(subnet) ? onLinkRoute(view, "dns", subnet, SERVICE.ipv4) : undefined),
   }),
   derivation({
     name: "port-offer",

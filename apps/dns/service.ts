@@ -67,8 +67,7 @@ class NameService {
   constructor(host: ServiceHost) {
     this.host = host;
     this.listener = new TcpListener({
-      clock: { monotonic: () => host.clock.monotonic(), setTimeout: (fn, ms) => host.after(ms / 1000, fn) },
-      random: host.random, port: dnsPort, mac: SERVICE.mac, times: TCP_TIMES, perMachine: TCP_PER_PORT,
+      host, port: dnsPort, mac: SERVICE.mac, times: TCP_TIMES, perMachine: TCP_PER_PORT,
       accept: (stream, { machine }) => readQuestions(stream, (message, reply) => {
         const port = host.view.get(portTable, machine);
         const question = port === undefined ? undefined : this.questionOf(message);

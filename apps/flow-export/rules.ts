@@ -1,7 +1,7 @@
 // Samples of what a port sends are taken where its packets are told from others anyway, in the first table; of what gets to it, in a table before it. The observation point is
 // the port's key, the observation domain that of its host.
 import { chassisScope, chassisTable, derivation, each, next, ovsRef, type PortContext, type ReadView, type Sample } from "#app";
-import { attachmentTable, portTable, type Attachment } from "../l2/model.ts";
+import { attachmentTable, comesBack, portTable } from "../l2/model.ts";
 import { CACHED_FLOWS, COLLECTORS, exportHostTable, exportSettings, targetOf, type ExportHost } from "./model.ts";
 import { flowExport } from "./tables.ts";
 
@@ -62,11 +62,9 @@ const got = flowExport.rule({
     if (sample === undefined) return;
     const scope = chassisScope(at.chassis);
     out.flow(scope, "sampled_in", { priority: 100, match: { "reg:out_port_key": at.port_key }, actions: [sample, next] });
-    out.flow(scope, "sampled_in", { priority: 200, match: { "reg:out_port_key": at.port_key, ...returning(at) }, actions: [next] });
+    out.flow(scope, "sampled_in", { priority: 200, match: { "reg:out_port_key": at.port_key, ...comesBack(at) }, actions: [next] });
   },
 });
-/** A frame of the port that comes back to it, as a broadcast does: its switch does not send it out. */
-const returning = (at: Attachment) => (at.vlan === null ? ({ in_port: at.ofport } as const) : ({ "reg:in_port_key": at.port_key, "reg:from_network": 0 } as const));
 
 export const rules = [collectors, got];
 

@@ -34,3 +34,6 @@ export interface DeferredPort extends Row {
   readonly network_id: string;
 }
 export const deferredPortTable = defineTable<DeferredPort>()("deferred_port", { indexes: { network: (d) => d.network_id } });
+
+/** What a machine without a name is called by one of its addresses: `host-10-0-0-5`, `host-2001-db8--5`. */
+export const hostOfAddress = (ip: string): string => `host-${ip.replace(/[.:]/g, "-")}`;

@@ -2,9 +2,10 @@
 // https://docs.openstack.org/nova/latest/user/metadata.html, https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html
 import { formatIp, parseCidr, bitsOf, type HttpAnswer, type HttpRequest, type ReadView } from "#app";
 import { mtuOf } from "../overlay/model.ts";
-import { subnetTable, type Subnet } from "../ipam/model.ts";
+import { hostOfAddress, subnetTable, type Subnet } from "../ipam/model.ts";
 import { addressesOf, isNetworkPort, networkTable, portTable, type Address, type Port } from "../l2/model.ts";
 import { givenTo, type Given, type GivenFile } from "./given.ts";
+import { notFound } from "./model.ts";
 
 const OPENSTACK_VERSIONS = ["2012-08-10", "2013-04-04", "2013-10-17", "2015-10-15", "2016-06-30", "2016-10-06", "2017-02-22", "2018-08-27", "latest"];
 /** The first in which there is network_data.json. */
@@ -15,8 +16,6 @@ const PORTS_MAX = 32;
 
 /** A leaf is its text; a folder lists its names, those of folders with a slash behind. */
 type Node = string | Buffer | { readonly [name: string]: Node | undefined };
-
-export const notFound: HttpAnswer = { status: 404, body: "404 Not Found: the resource could not be found.\n" };
 
 /** The answer to a machine, by its port. */
 export function builtIn(view: ReadView, port: Port, file: GivenFile, { method, url }: Pick<HttpRequest, "method" | "url">): HttpAnswer {
@@ -57,7 +56,7 @@ function hostnameOf(view: ReadView, port: Port, { hostname }: Given): string {
   if (hostname !== undefined) return hostname;
   if (LABEL.test(port.name)) return port.name.toLowerCase();
   const first = addressesOf(view, port.id)[0];
-  return first === undefined ? `host-${port.id}` : `host-${first.ip.replace(/[.:]/g, "-")}`;
+  return first === undefined ? `host-${port.id}` : hostOfAddress(first.ip);
 }
 
 function metaData(port: Port, { public_keys = [], meta = {} }: Given, name: string): object {

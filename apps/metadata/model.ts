@@ -1,5 +1,5 @@
 // Where metadata comes from, where machines ask for it, and who is asked about.
-import { defineSettings, defineSoftTable, defineTable, meterOfZone, zoneMeters, type ReadView, type Row } from "#app";
+import { defineSettings, defineSoftTable, defineTable, meterOfZone, zoneMeters, type HttpAnswer, type ReadView, type Row } from "#app";
 import { subnetTable } from "../ipam/model.ts";
 import { faultOf } from "./given.ts";
 
@@ -20,6 +20,9 @@ export const metadataSettings = defineSettings({
  * whichever router it was given to. RFC 3927 section 2.8, RFC 4291 section 2.5.6
  */
 export const SERVICE = { ipv4: "169.254.169.254", ipv6: "fe80::a9fe:a9fe", mac: "fe:ff:ff:ff:ff:03", port: 80 } as const;
+
+/** Whoever answers. */
+export const notFound: HttpAnswer = { status: 404, body: "404 Not Found: the resource could not be found.\n" };
 
 /** Who answers; undefined: nobody, and no flow is there. */
 export function sourceOf(view: ReadView): "nova" | "model" | undefined {

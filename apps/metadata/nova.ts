@@ -2,8 +2,7 @@
 // https://docs.openstack.org/nova/latest/admin/metadata-service.html
 import { FetchError, hmacSha256, type FetchAnswer, type HttpAnswer, type HttpRequest, type LiveView, type ServiceHost } from "#app";
 import { addressesOf, type Port } from "../l2/model.ts";
-import { notFound } from "./built-in.ts";
-import { metadataSettings } from "./model.ts";
+import { metadataSettings, notFound } from "./model.ts";
 
 /** Until the whole answer is there. */
 const TIMEOUT_MS = 15_000;

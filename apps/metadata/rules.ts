@@ -1,8 +1,8 @@
 // Which ports may ask, and what DHCP tells machines of it. What is answered no flow knows.
 import { chassisScope, chassisTable, derivation, each, toEntrance } from "#app";
-import { subnetRouteTable, type SubnetRoute } from "../dhcp/model.ts";
-import { ON_LINK, subnetTable } from "../ipam/model.ts";
-import { addressId, addressTable, answerFor, attachmentTable, deviceOwner, lanScope, networkTable, portTable, takeFromPort } from "../l2/model.ts";
+import { onLinkReads, onLinkRoute, subnetRouteTable } from "../dhcp/model.ts";
+import { subnetTable } from "../ipam/model.ts";
+import { answerFor, attachmentTable, lanScope, networkTable, takeFromPort } from "../l2/model.ts";
 import { addressesFor, requestMeter, REQUESTS, servedNetworkTable, SERVICE, servingHostTable, sourceOf, type ServedNetwork, type ServingHost } from "./model.ts";
 import { metadata } from "./tables.ts";
 
@@ -62,14 +62,8 @@ export const derive = [
     name: "on-link",
     on: each(subnetTable),
     into: subnetRouteTable,
-    reads: [addressTable, portTable],
-    derive({ id, network_id, ip_version, gateway_ip }, view): SubnetRoute | undefined {
-      if (ip_version !== 4 || sourceOf(view) === undefined) return undefined;
-      const router = gateway_ip === null ? undefined : view.get(addressTable, addressId(network_id, gateway_ip));
-      // By a router a machine finds it without being told: what it sends there is taken off before.
-      if (router !== undefined && view.get(portTable, router.port_id)?.device_owner === deviceOwner.routerInterface) return undefined;
-      return { id: `metadata/${id}`, subnet_id: id, destination: `${SERVICE.ipv4}/32`, nexthop: ON_LINK };
-    },
+    reads: onLinkReads,
+    derive: (subnet, view) => (sourceOf(view) === undefined ? undefined : onLinkRoute(view, "metadata", subnet, SERVICE.ipv4)),
   }),
 ];
 

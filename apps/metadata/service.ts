@@ -1,9 +1,9 @@
 // Answers machines by HTTP over TCP that the controller speaks itself, from packets that their switch hands up: who asks is known by the port that sent them.
 import { defineCounter, HttpService, learned, Shares, TcpListener, type HttpAnswer, type HttpRequest, type PacketIn, type ServiceDecl, type ServiceHost, type TcpPeer, type TcpStream } from "#app";
 import { networkTable, portTable, senderOf, toPort, type Port } from "../l2/model.ts";
-import { builtIn, notFound } from "./built-in.ts";
+import { builtIn } from "./built-in.ts";
 import type { GivenFile } from "./given.ts";
-import { metadataSettings, metadataTroubleTable, SERVICE, sourceOf } from "./model.ts";
+import { metadataSettings, metadataTroubleTable, notFound, SERVICE, sourceOf } from "./model.ts";
 import { NovaMetadata } from "./nova.ts";
 
 /** What answers that machines still read may take, in pieces: of all, shared among projects. */
@@ -53,8 +53,7 @@ class MetadataService {
     }
     const http = new HttpService<Machine>({ answer: (request, peer) => this.answer(request, peer), failed: (error) => host.log.error({ err: error }, "metadata is not answered"), answered: (status) => host.count(requestCounter, CLASSES[Math.floor(status / 100) - 2] ?? "5xx") });
     this.listener = new TcpListener({
-      clock: { monotonic: () => host.clock.monotonic(), setTimeout: (fn, ms) => host.after(ms / 1000, fn) },
-      random: host.random, port: SERVICE.port, mac: SERVICE.mac, accept: (stream, peer) => http.serve(stream, { ...peer, stream }),
+      host, port: SERVICE.port, mac: SERVICE.mac, accept: (stream, peer) => http.serve(stream, { ...peer, stream }),
     });
   }
 

@@ -2,7 +2,7 @@
 // that is the service's alone. Nothing looks at it any more, neither there nor where it arrives: no policy, no learning, no other tap. So it comes to that
 // port as it is, comes to nobody else, and cannot go round in circles.
 import { chassisScope, claim, claimTable, derivation, each, eachPair, load, next, numberOf, poolNumberTable, setField, toEntrance, toTable, VLAN_PRESENT, type Claim, type PortContext, type ReadView } from "#app";
-import { activeAttachment, attachmentTable, fromScope, hostScope, type Attachment } from "../l2/model.ts";
+import { activeAttachment, attachmentTable, comesBack, fromScope, hostScope } from "../l2/model.ts";
 import { receiveVni, sendVni, vniPool, vniRanges, withVni } from "../overlay/model.ts";
 import { derive as mirrorDerive, rules as mirrorRules, tunnelKey } from "./mirrors.ts";
 import {
@@ -91,13 +91,10 @@ const tapped = taas.rule({
       for (const { priority, tag, actions } of parted(view, copies, "OUT", at.chassis)) out.flow(scope, "tap_out", { priority, match: { "reg:in_port_key": at.port_key, ...tag }, actions });
       const got = parted(view, copies, "IN", at.chassis);
       for (const { priority, tag, actions } of got) out.flow(scope, "tap_in", { priority, match: { "reg:out_port_key": at.port_key, ...tag }, actions });
-      if (got.length > 0) out.flow(scope, "tap_in", { priority: 200, match: { "reg:out_port_key": at.port_key, ...returning(at) }, actions: [next] });
+      if (got.length > 0) out.flow(scope, "tap_in", { priority: 200, match: { "reg:out_port_key": at.port_key, ...comesBack(at) }, actions: [next] });
     }
   },
 });
-
-/** A frame of the port that comes back to it, as a broadcast does: its switch does not send it out. */
-const returning = (at: Attachment) => (at.vlan === null ? ({ in_port: at.ofport } as const) : ({ "reg:in_port_key": at.port_key, "reg:from_network": 0 } as const));
 
 const delivered = taas.rule({
   name: "delivered",

@@ -129,6 +129,9 @@ export function placesOf(view: ReadView, portId: string): Attachment[] {
   for (const at of view.by(attachmentTable, "port", portId).toSorted(first)) if (!places.some((p) => p.chassis === at.chassis)) places.push(at);
   return places;
 }
+/** In the egress stage, a frame of the port that comes back to it, as a broadcast does: its switch does not send it out. */
+export const comesBack = (at: Pick<Attachment, "ofport" | "port_key" | "vlan">) => (at.vlan === null ? ({ in_port: at.ofport } as const) : ({ "reg:in_port_key": at.port_key, "reg:from_network": 0 } as const));
+
 const RANK = { active: 0, gateway: 1, standby: 2 } as const;
 const first = (a: Attachment, b: Attachment): number => RANK[a.role] - RANK[b.role] || (a.id < b.id ? -1 : 1);
 

@@ -31,7 +31,7 @@ class World {
 
   constructor(limits: { perMachine?: number; total?: number; accept?: (stream: TcpStream, peer: TcpPeer) => void } = {}) {
     this.listener = new TcpListener({
-      clock: this.clock, random: new SeededRandom(1), port: 80, mac: "fe:ff:ff:ff:ff:03", accept: (stream, peer) => {
+      host: { clock: this.clock, random: new SeededRandom(1), after: (seconds, fn) => this.clock.setTimeout(fn, seconds * 1000) }, port: 80, mac: "fe:ff:ff:ff:ff:03", accept: (stream, peer) => {
         this.accepted.push({ stream, peer });
         limits.accept?.(stream, peer);
       }, ...limits,

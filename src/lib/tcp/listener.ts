@@ -1,5 +1,6 @@
 // A server's side of TCP over frames: those of machines in, those for them out. Who a machine is the caller says (a port of a network), and addresses count only
 // within that: two machines with one address are two. Connections are few for each machine, and those of all shared among owners.
+import type { Cancel } from "../clock.ts";
 import type { Random } from "../random.ts";
 import {
   buildEthernet, buildIpv4, buildIpv6, buildTcp, buildTcpOptions, ethertypes, ipProtocols, parsePacket, parseTcpOptions, PacketError, tcpFlags, type Packet,
@@ -22,9 +23,15 @@ export interface TcpPeer {
   readonly local: string;
 }
 
-export interface TcpListenerOptions {
-  readonly clock: TcpClock;
+/** What a listener needs of whoever runs it, as a service's host has it: time, chance, and something done after seconds. */
+export interface TcpHost {
+  readonly clock: Pick<TcpClock, "monotonic">;
   readonly random: Pick<Random, "bytes">;
+  after(seconds: number, fn: () => void): Cancel;
+}
+
+export interface TcpListenerOptions {
+  readonly host: TcpHost;
   /** On which it listens. */
   readonly port: number;
   /** Source of its frames. */
@@ -62,12 +69,15 @@ const TOTAL = 1024;
 
 export class TcpListener {
   private readonly options: TcpListenerOptions;
+  private readonly clock: TcpClock;
   private readonly entries: Shares<Entry>;
   private readonly ofMachine = new Map<string, Set<Entry>>();
   private stopped = false;
 
   constructor(options: TcpListenerOptions) {
     this.options = options;
+    const { host } = options;
+    this.clock = { monotonic: () => host.clock.monotonic(), setTimeout: (fn, ms) => host.after(ms / 1000, fn) };
     this.entries = new Shares(options.total ?? TOTAL);
   }
 
@@ -121,7 +131,7 @@ export class TcpListener {
     const stream = new TcpStream();
     let reply = (segment: Segment): void => origin.reply(this.frameTo(frame, segment));
     const connection = new TcpConnection({
-      clock: this.options.clock, iss: this.options.random.bytes(4).readUInt32BE(), mss: MSS[family], mssOfPeer: MSS_UNSAID[family], times: { ...TCP_TIMES, ...this.options.times },
+      clock: this.clock, iss: this.options.host.random.bytes(4).readUInt32BE(), mss: MSS[family], mssOfPeer: MSS_UNSAID[family], times: { ...TCP_TIMES, ...this.options.times },
       events: {
         transmit: (segment) => reply(segment),
         opened: () => this.options.accept(stream, peer),
