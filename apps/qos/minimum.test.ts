@@ -1,9 +1,10 @@
 // Least rates: kept where the operator's uplinks have queues, refused elsewhere. That hosts' queues are read is tested in src/southbound/ovsdb/adoption.test.ts.
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Chassis } from "#app";
 import { chassisTable } from "#app";
 import { compare } from "../../test/support/from-scratch.ts";
 import { Harness, textOf } from "../../test/support/harness.ts";
+import { Transaction } from "../../src/model/transaction.ts";
 import { problems } from "./rules.ts";
 
 let h: Harness;
@@ -104,4 +105,20 @@ test("minima of ingress are no host's, nor are those of networks without a queue
     tx.put(chassisTable, row);
   });
   expect(await types()).not.toContain("minimum_bandwidth");
+});
+
+test("what a rule costs that changes grows with the ports of its policy, not with their square", async () => {
+  expect(await rule({ min_kbps: 1 })).toEqual([201, ""]);
+  const [{ id }] = (await h.call("GET", `/v2.0/qos/policies/${policy}/minimum_bandwidth_rules`)).body.minimum_bandwidth_rules as [{ id: string }];
+  const reads = vi.spyOn(Transaction.prototype, "get");
+  let kbps = 1;
+  const readsWith = async (more: number): Promise<number> => {
+    for (let n = 0; n < more; n++) await h.create("port", { network_id: network, qos_policy_id: policy });
+    reads.mockClear();
+    expect(await answer("PUT", `/v2.0/qos/policies/${policy}/minimum_bandwidth_rules/${id}`, { minimum_bandwidth_rule: { min_kbps: ++kbps } })).toEqual([200, ""]);
+    return reads.mock.calls.length;
+  };
+  const [few, twice, thrice] = [await readsWith(10), await readsWith(10), await readsWith(10)];
+  reads.mockRestore();
+  expect(thrice - twice).toBe(twice - few);
 });

@@ -126,7 +126,9 @@ function wantedByPlace(view: ReadView): ReadonlyMap<string, readonly Wanted[]> {
     const by = chassis === undefined ? undefined : physicalAt(view, wanted.network_id, chassis);
     if (chassis === undefined || by === undefined) continue;
     const place = `${chassis.id}|${by}`;
-    places.set(place, [...(places.get(place) ?? []), wanted]);
+    const there = places.get(place);
+    if (there === undefined) places.set(place, [wanted]);
+    else there.push(wanted);
   }
   return places;
 }
@@ -153,19 +155,36 @@ function unkept(view: ReadView, networkId: string, min_kbps: number, port: Port 
   return keeps ? undefined : `no queue ${at === undefined ? "of any host" : `of host ${at.id}`} at the uplink of ${physical.join(", ")} has room for ${min_kbps} kbps`;
 }
 
-/** What hosts cannot keep is not asked of them. @throws ApiError 409 for a policy with rules that no host keeps */
-export function checkSupported(view: ReadView, policyId: string, { kind, id, of = id }: Pick<QosUse, "kind" | "id" | "of">): void {
+type Using = Pick<QosUse, "kind" | "id" | "of">;
+
+/** What hosts cannot keep is not asked of them: of those that use a policy, or are about to. @throws ApiError 409 for a policy with rules that no host keeps */
+export function checkSupported(view: ReadView, policyId: string, uses: readonly Using[]): void {
   const rules = view.by(minimumBandwidthTable, "policy", policyId);
-  if (rules.length === 0) return;
-  const [port, network] = [kind === "port" ? view.get(portTable, id) : undefined, kind === "network" ? view.get(networkTable, id) : undefined];
-  // Any that may come, and of each host where there are some one: all there are looked at with it.
-  const there = network === undefined ? [] : view.by(portTable, "network", id).filter((p) => shownHost(view, p) !== "" && policyOfPort(view, p.id) === policyId);
-  const ports = network === undefined ? [port] : [undefined, ...new Map(there.map((p) => [shownHost(view, p), p])).values()];
+  if (rules.length === 0 || uses.length === 0) return;
+  const isEgress = rules.every((r) => r.direction === "egress");
+  const min_kbps = minimumOf(view, policyId);
   const places = wantedByPlace(view);
-  const why = rules.some((r) => r.direction === "ingress") ? "hosts keep minima of egress alone"
-    : port === undefined && network === undefined ? "what leaves by a gateway has no queue of its own"
-    : ports.map((one) => unkept(view, network?.id ?? port!.network_id, minimumOf(view, policyId), one, places)).find((w) => w !== undefined);
-  if (why !== undefined) throw conflict(kind === "network" ? "QosRuleNotSupportedByNetwork" : "QosRuleNotSupported", `Rule minimum_bandwidth is not supported by ${kind} ${of}: qos_policy_id ${policyId}: ${why}`);
+  // Of each network and host one port is looked at: all that there are are looked at with it.
+  const found = new Map<string, string | undefined>();
+  const unkeptOf = (networkId: string, port?: Port): string | undefined => {
+    const place = `${networkId}|${port === undefined ? "" : shownHost(view, port)}`;
+    if (!found.has(place)) found.set(place, unkept(view, networkId, min_kbps, port, places));
+    return found.get(place);
+  };
+  const whyNot = ({ kind, id }: Using): string | undefined => {
+    if (!isEgress) return "hosts keep minima of egress alone";
+    if (kind === "port") {
+      const port = view.get(portTable, id)!;
+      return unkeptOf(port.network_id, port);
+    }
+    if (kind !== "network") return "what leaves by a gateway has no queue of its own";
+    // Any port that may come, and those that there are.
+    return unkeptOf(id) ?? view.by(portTable, "network", id).filter((p) => policyOfPort(view, p.id) === policyId).map((p) => unkeptOf(id, p)).find((why) => why !== undefined);
+  };
+  for (const use of uses) {
+    const why = whyNot(use);
+    if (why !== undefined) throw conflict(use.kind === "network" ? "QosRuleNotSupportedByNetwork" : "QosRuleNotSupported", `Rule minimum_bandwidth is not supported by ${use.kind} ${use.of ?? use.id}: qos_policy_id ${policyId}: ${why}`);
+  }
 }
 
 /** What becomes of `qos_policy_id`; null: none any more, undefined: as it was. @throws ApiError 404 of a policy that the caller may not see, 403 where he would take such a one away, 409 */
@@ -179,7 +198,7 @@ export function keepPolicy(tx: Tx, ctx: ApiContext, use: Omit<QosUse, "policy_id
     return;
   }
   ctx.visible(qosPolicyResource, wanted);
-  checkSupported(tx, wanted, use);
+  checkSupported(tx, wanted, [use]);
   tx.put(qosUseTable, { ...use, policy_id: wanted });
 }
 

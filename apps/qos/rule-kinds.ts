@@ -88,7 +88,7 @@ function checkRule(tx: Tx, { type, table }: RuleKind, row: RuleRow): void {
 function put(tx: Tx, of: RuleKind, row: RuleRow): RuleRow {
   checkRule(tx, of, row);
   tx.put(of.table, row);
-  if (!of.supported) for (const use of tx.by(qosUseTable, "policy", row.policy_id)) checkSupported(tx, row.policy_id, use);
+  if (!of.supported) checkSupported(tx, row.policy_id, tx.by(qosUseTable, "policy", row.policy_id));
   return row;
 }
 
