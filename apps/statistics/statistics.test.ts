@@ -1,8 +1,9 @@
 // What ports, routers and floating IPs have counted, over moves, plugging anew and controllers that end; what switches say is the test's.
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { PortCount } from "#app";
 import { flowCountReply } from "../../test/support/flow-counts.ts";
 import { Harness } from "../../test/support/harness.ts";
+import { FlowCounter } from "../../src/services/index.ts";
 import { floatingPlaceTable } from "../nat/model.ts";
 import { resourceCountTable } from "./model.ts";
 import { gauges, opsLists } from "./shown.ts";
@@ -128,4 +129,35 @@ test("a router counts what its routes take, wherever; a floating IP what comes f
   counted.clear();
   await later();
   expect([await shown("routers", router), await shown("floatingips", floating)]).toEqual([[8, true], [2, 8, true]]);
+});
+
+test("what nobody asks for is looked at on an account of its own: of a switch with much to count, metering and security group rules have their share", async () => {
+  const [resources, rules] = [vi.spyOn(FlowCounter.prototype, "ofResource"), vi.spyOn(FlowCounter.prototype, "of")];
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.plug("hv1", port, 10);
+  await h.settled();
+  await h.call("GET", "/v2.0/security-group-rules?fields=axion:packets", undefined, p);
+  await later(120);
+  const payers = (calls: readonly (readonly unknown[])[]): Set<unknown> => new Set(calls.map((call) => call.at(-1)).filter((payer) => payer !== "p"));
+  const [mine, others] = [payers(resources.mock.calls), payers(rules.mock.calls)];
+  for (const spy of [resources, rules]) spy.mockRestore();
+  expect([mine.size, others.size]).toEqual([1, 1]);
+  expect([...mine]).not.toEqual([...others]);
+});
+
+test("metrics begin where a controller does: what switches counted before, while none ran, is in totals alone", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.plug("hv1", port, 10);
+  ports.set("hv1", [at(10, 5, 5)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([5, 5, true]);
+  h = await h.restart();
+  ports.set("hv1", [at(10, 50, 50, 200)]);
+  answers();
+  await later(24);
+  expect(await shown("ports", port)).toEqual([50, 50, true]);
+  ports.set("hv1", [at(10, 51, 52, 300)]);
+  await later(24);
+  const values = Array.from(gauges[0]!.read(h.view) as Iterable<{ labels: Record<string, string>; value: number }>);
+  expect(values.map(({ labels, value }) => [labels.counter, value]).sort()).toEqual([["received", 2], ["sent", 1]]);
 });

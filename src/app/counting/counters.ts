@@ -36,7 +36,7 @@ export interface Countable {
 }
 
 export interface FlowCountersOptions {
-  /** Unique among all counters: of several controllers one stores what each has counted. */
+  /** Unique among all counters: of several controllers one stores what each has counted, and looks that nobody asks for are on its account. */
   readonly name: string;
   /** As provenance shows the change that stores totals. */
   readonly what: string;
@@ -52,7 +52,7 @@ export interface FlowCountersOptions {
   readonly storeS?: { readonly asked: number; readonly others: number };
   /** Flows of what nobody asks for, of which so many are looked at in one turn, default 3000. */
   readonly flowsATurn?: number;
-  /** Told of what was counted more than at the look before. */
+  /** Told of what was counted more than at the look before, of what is counted since another controller from the second look on. */
   grown?(this: void, id: string, packets: number, bytes: number): void;
   /** After each turn. */
   turned?(this: void): void;
@@ -74,8 +74,8 @@ const ROWS_A_TIME = 1000;
 /** Flows whose last counts are remembered, of all and of a project. What is forgotten counts on from what is stored. */
 const FLOWS = { all: 500_000, project: 50_000 };
 const AT_ONCE = 32;
-/** Who causes the looks that nobody waits for. */
-const NOBODY = "";
+/** Who causes the looks that nobody waits for: of each kind of counters somebody else, so that none uses up what others may ask of a switch. No project has such a name. */
+const nobody = (name: string): string => `/${name}`;
 
 interface Watched extends Countable {
   totals: Totals;
@@ -155,7 +155,9 @@ export class FlowCounters {
     const { packets, bytes, last_hit } = one.totals.now;
     // Of a host that has not said since the start it is not known what it has counted meanwhile.
     if (packets > before && (one.lookedAt !== -Infinity ? last_hit === null : one.stored !== undefined)) one.grownAt = counts.at;
-    if (packets > before || bytes > bytesBefore) this.options.grown?.(one.id, packets - before, bytes - bytesBefore);
+    // Of what has stored totals the first look finds what was counted before this controller.
+    const wasHere = one.lookedAt !== -Infinity || one.stored === undefined;
+    if (wasHere && (packets > before || bytes > bytesBefore)) this.options.grown?.(one.id, packets - before, bytes - bytesBefore);
     one.lookedAt = this.now;
     this.watched.put(one, one.totals.flows);
     if (one.totals.now.gone_packets > (one.stored?.gone_packets ?? 0)) this.storeSoon();
@@ -177,8 +179,9 @@ export class FlowCounters {
         flows += 1 + one.totals.flows;
       }
     }
+    const queue = waiting.values();
     const next = async (): Promise<void> => {
-      for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await this.look(one, NOBODY);
+      for (const one of queue) await this.look(one, nobody(this.options.name));
     };
     await Promise.all(Array.from({ length: AT_ONCE }, next));
     this.options.turned?.();
