@@ -1,13 +1,27 @@
 // What ports count. An OpenFlow port counts by itself, so a switch is asked once for all that it has; a sub-port of a trunk has none, and is counted by its flows.
-import type { FlowCount, FlowCounts, PortCount, ServiceHost } from "#app";
-import { timestampOf } from "#app";
+import { timestampOf, type FlowCount, type FlowCounts, type PortCount, type ServiceHost } from "#app";
 import { attachmentTable } from "../l2/model.ts";
+import type { COUNTERS } from "./model.ts";
 
 /** Milliseconds for which an answer of a switch is good for whoever asks next. */
 const FRESH_MS = 1000;
 
+type Counts = Pick<FlowCount, "packets" | "bytes">;
+interface Port {
+  /** Another plugged later under the number has another. */
+  readonly key: string;
+  readonly durationS: number;
+  /** By counter; undefined: its switch does not know. */
+  readonly counts: Readonly<Record<string, Counts>> | undefined;
+}
 /** What a switch said of its ports, by OpenFlow port. */
-type Ports = ReadonlyMap<number, PortCount & { readonly key: string }>;
+type Ports = ReadonlyMap<number, Port>;
+
+/** As the machine sees it. */
+function countsOf({ rx_packets, rx_bytes, tx_packets, tx_bytes }: PortCount): Port["counts"] {
+  if (rx_packets === null || rx_bytes === null || tx_packets === null || tx_bytes === null) return undefined;
+  return { sent: { packets: rx_packets, bytes: rx_bytes }, received: { packets: tx_packets, bytes: tx_bytes } } satisfies Record<(typeof COUNTERS.port)[number], Counts>;
+}
 
 interface Answer {
   /** Monotonic milliseconds. */
@@ -37,11 +51,9 @@ export class PortCounts {
       if (at.role !== "active" || at.vlan !== null) continue;
       const ports = await this.at(at.chassis);
       const port = ports?.get(at.ofport);
-      if (ports === undefined) silent.push(at.chassis);
-      else if (port !== undefined) {
-        const [packets, bytes] = counter === "sent" ? [port.rx_packets, port.rx_bytes] : [port.tx_packets, port.tx_bytes];
-        flows.push({ chassis: at.chassis, key: port.key, packets, bytes });
-      }
+      const counts = port?.counts?.[counter];
+      if (counts !== undefined) flows.push({ chassis: at.chassis, key: port!.key, ...counts });
+      else if (ports === undefined || port !== undefined) silent.push(at.chassis);
     }
     return { at: timestampOf(clock.now()), flows, silent };
   }
@@ -59,11 +71,11 @@ export class PortCounts {
     const counts = await this.host.portCounts(chassis);
     if (counts === undefined) return undefined;
     const before = this.known.get(chassis);
-    const ports = new Map(counts.map((count) => {
+    const ports = new Map(counts.map((count): [number, Port] => {
       const old = before?.get(count.port);
       // One that is younger than it was is another port, with a number that was free again.
       const key = old !== undefined && count.durationS >= old.durationS ? old.key : `port ${++this.born}`;
-      return [count.port, { ...count, key }];
+      return [count.port, { key, durationS: count.durationS, counts: countsOf(count) }];
     }));
     this.known.set(chassis, ports);
     return ports;

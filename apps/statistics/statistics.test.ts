@@ -86,6 +86,24 @@ test("a port counts where it is, and its totals outlive a move, another plug, a 
   expect([...h.view.all(resourceCountTable)]).toEqual([]);
 });
 
+test("a port of which its switch knows nothing for a while has what it had, and goes on from there", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.plug("hv1", port, 10);
+  const unknown: PortCount = { port: 10, rx_packets: null, rx_bytes: null, tx_packets: null, tx_bytes: null, durationS: 100 };
+  ports.set("hv1", [unknown]);
+  await later();
+  expect(await shown("ports", port)).toEqual([null, null, false]);
+  ports.set("hv1", [at(10, 7, 5)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([5, 7, true]);
+  ports.set("hv1", [unknown]);
+  await later();
+  expect(await shown("ports", port)).toEqual([5, 7, false]);
+  ports.set("hv1", [at(10, 8, 6, 120)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([6, 8, true]);
+});
+
 test("others do not see what a port counts", async () => {
   const port = (await h.create("port", { network_id: network }, p)).id;
   expect((await h.call("GET", `/v2.0/ports/${port}?fields=axion:statistics`, undefined, { "x-project-id": "q", "x-roles": "member" })).status).toBe(404);

@@ -30,16 +30,19 @@ export interface DropCount {
   readonly bytes: number;
 }
 
-/** What a port of a switch has counted since it is there, OpenFlow 1.3.5 section 7.3.5.6. Exact up to 2^53. */
+/**
+ * What a port of a switch has counted since it is there, OpenFlow 1.3.5 section 7.3.5.6. Exact up to 2^53; null: the switch does not know, as of a port whose device is gone while it
+ * is still in the bridge.
+ */
 export interface PortCount {
   /** OpenFlow port. */
   readonly port: number;
   /** What came in by it, which is what a machine behind it sent; bytes with Ethernet headers. */
-  readonly rx_packets: number;
-  readonly rx_bytes: number;
+  readonly rx_packets: number | null;
+  readonly rx_bytes: number | null;
   /** What left by it. */
-  readonly tx_packets: number;
-  readonly tx_bytes: number;
+  readonly tx_packets: number | null;
+  readonly tx_bytes: number | null;
   /** Seconds that the port is there. */
   readonly durationS: number;
 }

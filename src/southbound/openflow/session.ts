@@ -1,7 +1,7 @@
 // OpenFlow sessions: from a socket to a switch whose datapath id is known. What goes wrong before that is the peer's own
 // business: one line in the log, and its connection ends.
 import type { TLSSocket, TlsOptions } from "node:tls";
-import { decodeInstructions, listen, peerError, ports, type Action, type Decoded, type Match, type Message, type MessageOf, OpenFlowError, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
+import { decodeInstructions, listen, peerError, ports, type Action, type Decoded, type Match, type Message, type MessageOf, type MultipartReplyOf, OpenFlowError, type OpenFlowConnection, type PacketInMessage, type Slice } from "node-openflow";
 import type { Meter, PortCount } from "#app";
 import type { Clock } from "../../lib/clock.ts";
 import { canonicalText } from "../../compiler/items.ts";
@@ -48,6 +48,14 @@ const CLOSE_MS = 1000;
 const DUMP_TIMEOUT_MS = 60_000;
 /** Somebody waits for what a few flows have counted, and can do without. */
 const COUNT_TIMEOUT_MS = 2000;
+
+/** A counter with all bits set is none: OpenFlow 1.3.5 section 7.3.5.6. */
+const UNKNOWN = 2n ** 64n - 1n;
+const counterOf = (value: bigint): number | null => (value === UNKNOWN ? null : Number(value));
+type PortStats = Pick<MultipartReplyOf<"port_stats">["ports"][number], "port_no" | "rx_packets" | "rx_bytes" | "tx_packets" | "tx_bytes" | "duration_sec">;
+export const portCountOf = ({ port_no, rx_packets, rx_bytes, tx_packets, tx_bytes, duration_sec }: PortStats): PortCount => ({
+  port: port_no, rx_packets: counterOf(rx_packets), rx_bytes: counterOf(rx_bytes), tx_packets: counterOf(tx_packets), tx_bytes: counterOf(tx_bytes), durationS: duration_sec,
+});
 /** OFPPC_PORT_DOWN, OFPPC_NO_FWD, OFPPS_LINK_DOWN. */
 const CLOSED = 1;
 const NO_FWD = 32;
@@ -209,9 +217,7 @@ export class SwitchSession implements Session {
 
   async portCounts(): Promise<PortCount[]> {
     const { ports: all } = await this.connection.request({ type: "multipart_request", kind: "port_stats" }, COUNT_TIMEOUT_MS);
-    return all.map(({ port_no, rx_packets, rx_bytes, tx_packets, tx_bytes, duration_sec }) => ({
-      port: port_no, rx_packets: Number(rx_packets), rx_bytes: Number(rx_bytes), tx_packets: Number(tx_packets), tx_bytes: Number(tx_bytes), durationS: duration_sec,
-    }));
+    return all.map(portCountOf);
   }
 
   async items(): Promise<InstalledItem[]> {
