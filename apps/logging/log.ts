@@ -1,7 +1,7 @@
 // What switches send up of logged ports becomes lines in the controller's log, and entries that are kept for a while.
 import { defineCounter, learned, timestampOf, type PacketIn, type ReadView, type ServiceDecl, type ServiceHost } from "#app";
 import { PacketError, parsePacket } from "packet-codec";
-import { portTable } from "../l2/model.ts";
+import { portTable, type Port } from "../l2/model.ts";
 import { allowing, type Allowing } from "./allowing.ts";
 import { isOf, logEntries, logsOf, type Event, type Log, type LoggedPacket } from "./model.ts";
 import type { LogTable } from "./tables.ts";
@@ -85,16 +85,16 @@ class Logs {
   }
 }
 
-function portOf(view: ReadView, packet: PacketIn): { readonly id: string; readonly project_id: string } | undefined {
-  return view.by(portTable, "key", String(packet.register(TABLES[packet.table as LogTable].direction === "egress" ? "in_port_key" : "out_port_key")))[0];
-}
+/** Which register has the port that is logged. */
+const keyOf = (table: LogTable) => (TABLES[table].direction === "egress" ? "in_port_key" : "out_port_key");
+const portOf = (view: ReadView, packet: PacketIn): Readonly<Port> | undefined => view.by(portTable, "key", String(packet.register(keyOf(packet.table as LogTable))))[0];
 
 export const securityLog: ServiceDecl = {
   name: "security-log",
   about: "writes what security groups accept and drop of logged ports",
   start(host) {
     const logs = new Logs(host);
-    for (const table of Object.keys(TABLES)) host.onPacket(table, (packet) => logs.take(packet), { perPort: 64, owner: (packet) => portOf(host.view, packet)?.project_id });
+    for (const table of Object.keys(TABLES) as LogTable[]) host.onPacket(table, (packet) => logs.take(packet), { perPort: 64, owner: (packet) => portOf(host.view, packet)?.project_id, port: keyOf(table) });
     return undefined;
   },
 };

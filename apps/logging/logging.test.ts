@@ -109,10 +109,10 @@ test("logs go with their port, and with their group", async () => {
 });
 
 /** A segment to the port, as a copy of it comes up. */
-function segment(table: string, dst_port: number): void {
+function segment(table: string, dst_port: number, to = port): void {
   const tcp = buildTcp({ src_port: 4000, dst_port, seq: 1, ack: 0, flags: 2, window: 1000 }, Buffer.alloc(0), { src: "10.0.0.77", dst: "10.0.0.5" });
   const data = buildEthernet({ dst: "02:00:00:00:00:01", src: "02:00:00:00:00:02", ethertype: ethertypes.ipv4 }, buildIpv4({ src: "10.0.0.77", dst: "10.0.0.5", protocol: ipProtocols.tcp }, tcp));
-  h.packets.handle({ chassis: "hv1", inPort: 0, tableId: h.layout.table(table).id, data, match: { [h.layout.register("out_port_key").field]: keyOf(port) } });
+  h.packets.handle({ chassis: "hv1", inPort: 0, tableId: h.layout.table(table).id, data, match: { [h.layout.register("out_port_key").field]: keyOf(to) } });
 }
 const taken = async (): Promise<void> => {
   for (let i = 0; i < 20; i++) await new Promise(setImmediate);
@@ -166,4 +166,12 @@ test("a port that comes is looked at alone, however many logs its project has an
   expect(await ran()).toBe(before);
   expect(rows()).toBe([...h.view.all(portTable)].filter((port) => port.project_id === "p").length);
   expect((await h.call("DELETE", `${LOGS}/${one.id}`, undefined, p)).status).toBe(204);
+});
+
+test("what is sent to a port by many, whom its host does not know, takes no room of what is sent to others there", async () => {
+  await log({});
+  for (let i = 0; i < 100; i++) segment("log_in_dropped", 1000 + i);
+  segment("log_in_dropped", 7, other);
+  await taken();
+  expect([...opsLists[0]!.rows(h.view, { port: other })]).toMatchObject([{ destination_port: 7 }]);
 });

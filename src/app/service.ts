@@ -45,6 +45,8 @@ export interface PacketLimits {
    * port, and may change something, however much comes and is written because of others. Asked when a packet comes. Default: nobody's.
    */
   readonly owner?: (packet: PacketIn) => string | undefined;
+  /** Which port a packet is of: that it comes from (default), or that it is for. */
+  readonly port?: "in_port_key" | "out_port_key";
 }
 
 export interface FetchOptions {

@@ -204,7 +204,7 @@ class Host implements ServiceHost {
     return this.until(this.options.receipts.onConfirmed((chassis, generation) => this.call(() => fn(chassis, generation))));
   }
 
-  onPacket(table: string, fn: (packet: PacketIn) => void | Promise<void>, { perPort = PER_PORT, total = TOTAL, owner }: PacketLimits = {}): Cancel {
+  onPacket(table: string, fn: (packet: PacketIn) => void | Promise<void>, { perPort = PER_PORT, total = TOTAL, owner, port: key = "in_port_key" }: PacketLimits = {}): Cancel {
     const { app } = this.hook;
     const box = new Mailbox<PacketIn>({
       perPort, total,
@@ -212,7 +212,7 @@ class Host implements ServiceHost {
       handle: (packet, port, of) => this.doing(() => becauseOf.run({ port, owner: of }, () => fn(packet))),
     });
     const ownerOf = (packet: PacketIn): string | undefined => (owner === undefined ? undefined : this.options.guard(this.hook, this.about, () => owner(packet), undefined));
-    const cancel = this.options.onPacket(app, table, (packet) => box.push(`${packet.chassis} ${packet.register("in_port_key")}`, { ...packet, data: Buffer.from(packet.data) }, ownerOf(packet)));
+    const cancel = this.options.onPacket(app, table, (packet) => box.push(`${packet.chassis} ${packet.register(key)}`, { ...packet, data: Buffer.from(packet.data) }, ownerOf(packet)));
     return this.until(() => {
       cancel();
       box.stop();
