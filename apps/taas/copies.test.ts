@@ -3,7 +3,7 @@ import { VLAN_PRESENT } from "#app";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Harness } from "../../test/support/harness.ts";
 import { Packet, trace, TraceSwitch } from "../../src/trace/index.ts";
-import { portTable } from "../l2/model.ts";
+import { addressTable, portTable } from "../l2/model.ts";
 
 let h: Harness;
 let network: string;
@@ -91,4 +91,17 @@ test("what port security drops was sent, what a security group drops did not arr
   const frame = { eth_src: macOf(a), eth_dst: macOf(b), eth_type: 0x800, ipv4_src: "10.0.0.5", ipv4_dst: "10.0.0.6", ip_ttl: 64, ip_proto: 17, udp_src: 1, udp_dst: 2 };
   expect(leaves(1, { ...frame, eth_src: "fa:16:3e:ff:ff:ff" })).toEqual(["8"]);
   expect(leaves(1, frame)).toEqual(["8"]);
+});
+
+test("in a private VLAN what a port sends is copied before it is stopped, and nothing of others that stops before it gets to the port", async () => {
+  const apart = (await h.create("network", { pvlan: true })).id;
+  await h.create("subnet", { network_id: apart, ip_version: 4, cidr: "10.0.0.0/24" });
+  const isolated = { pvlan_type: "isolated" };
+  const [a, b, sent, got] = [await port(1, isolated, apart), await port(2, isolated, apart), await port(8, OPEN, (await h.create("network", {})).id), await port(9, OPEN, (await h.create("network", {})).id)];
+  await tap(sent, a, "OUT");
+  await tap(got, b, "IN");
+  const ipOf = (id: string): string => h.view.by(addressTable, "port", id)[0]!.ip;
+  const asks = { eth_src: macOf(a), eth_dst: BROADCAST, eth_type: 0x806, arp_op: 1, arp_sha: macOf(a), arp_spa: ipOf(a), arp_tpa: ipOf(b) };
+  expect(leaves(1, asks)).toEqual(["8"]);
+  expect(leaves(1, { eth_src: macOf(a), eth_dst: macOf(b), eth_type: 0x800, ipv4_src: ipOf(a), ipv4_dst: "10.0.0.99", ip_proto: 17, udp_src: 1, udp_dst: 2 })).toEqual(["8"]);
 });
