@@ -1,7 +1,9 @@
-// dhcp's entities: the extra options of ports. Everything else it answers with is l2's and ipam's.
+// dhcp's entities, and what other apps may say to machines by it. Everything else it answers with is l2's and ipam's.
 import { defineSettings, defineSoftTable, defineTable, learned, type Fact, type LiveView, type ReadView, type Row } from "#app";
 import { addressesOf, addressId, addressTable, deviceOwner, portTable, type Port } from "../l2/model.ts";
 import { ON_LINK, subnetTable, type HostRoute, type Subnet } from "../ipam/model.ts";
+
+export { extraOptions, portDhcpOptsTable, unsentOptions, type DhcpOpt, type OptionFamily } from "./port-options.ts";
 
 /** Source of every reply of DHCP: locally administered, outside what ports get. Not the gateway's, which may be another's port. */
 export const SERVER_MAC = "fe:ff:ff:ff:ff:01";
@@ -17,20 +19,6 @@ export const dhcpSettings = defineSettings({
     about: "longest time in seconds between two unasked advertisements of a router (MaxRtrAdvInterval, RFC 4861); the shortest is a third of it",
   },
 });
-
-export interface DhcpOpt {
-  /** As given: a name or number of dnsmasq's, perhaps behind `tag:ipxe,` or `tag:!ipxe,`. */
-  readonly opt_name: string;
-  /** "" = do not send this option. */
-  readonly opt_value: string;
-  readonly ip_version: 4 | 6;
-}
-
-/** Options of a port that has any; `id` is the port's. */
-export interface PortDhcpOpts extends Row {
-  readonly opts: readonly DhcpOpt[];
-}
-export const portDhcpOptsTable = defineTable<PortDhcpOpts>()("port_dhcp_opts", {});
 
 /**
  * What clients in a subnet are told by another app's wish (derived). A joint. `id` is `<app>/<subnet>`.

@@ -7,8 +7,8 @@ import { View } from "../../src/model/view.ts";
 import { openStore } from "../../src/store/open.ts";
 import { Cloud } from "./dhcp.fixture.ts";
 import { Harness } from "../../test/support/harness.ts";
-import { extraDhcpOpts, extraOptions, portExtension } from "./options.ts";
-import { portDhcpOptsTable } from "./model.ts";
+import { extraDhcpOpts, optionsOfIpv4, portExtension } from "./options.ts";
+import { extraOptions, portDhcpOptsTable } from "./port-options.ts";
 import { problems } from "./problems.ts";
 
 const check = (value: unknown): unknown => extraDhcpOpts(value, "extra_dhcp_opts");
@@ -106,7 +106,7 @@ const DNSMASQ6 = listed(`
 const VALUES = ["192.0.2.1", "1", "192.0.2.1,192.0.2.2", "10.0.0.0/8,192.0.2.1", "a.example", "01:02"];
 
 describe("every option", () => {
-  const sentBy = (opt_name: string): [number, Buffer][] => VALUES.flatMap((opt_value) => [...extraOptions([{ opt_name, opt_value, ip_version: 4 }], false)]);
+  const sentBy = (opt_name: string): [number, Buffer][] => VALUES.flatMap((opt_value) => [...extraOptions(optionsOfIpv4, [{ opt_name, opt_value, ip_version: 4 }], false)]);
 
   it.each(DNSMASQ.filter(([, name]) => name !== "rapid-commit"))("%s is sent by its number and by dnsmasq's name, %s", (number, name) => {
     const byName = sentBy(name);
@@ -134,7 +134,7 @@ describe("options that no client can be sent", () => {
       const { id } = await h.create("port", { network_id, name: "odd", extra_dhcp_opts: [opt("no-such-option", "x"), opt("server-ip-address", "2015::badd"), opt("mtu", "1400"), opt("whatever", "y", 6)] });
       await h.settled();
       expect(problems(h.view)).toMatchObject([{ kind: "option_not_sent", resources: [{ type: "port", id }], text: "port odd has DHCP options that are not sent: no-such-option x, server-ip-address 2015::badd" }]);
-      expect([...extraOptions(h.view.get(portDhcpOptsTable, id)!.opts, false).keys()]).toEqual([26]);
+      expect([...extraOptions(optionsOfIpv4, h.view.get(portDhcpOptsTable, id)!.opts, false).keys()]).toEqual([26]);
       await h.call("PUT", `/v2.0/ports/${id}`, { port: { extra_dhcp_opts: [opt("no-such-option", null), opt("server-ip-address", "10.0.0.7")] } });
       await h.settled();
       expect(problems(h.view)).toEqual([]);

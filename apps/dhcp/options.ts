@@ -1,8 +1,8 @@
-// extra_dhcp_opts: the attribute on ports, and what its names and values mean on the wire.
+// extra_dhcp_opts: the attribute on ports, and which options of IPv4 there are.
 import { asList, conflict, extendResource, invalidFor, makeCheck, orNull, reference, show, type Check, type Convert, type Converter, type Values } from "#app";
-import { encodeDhcpOption, findDhcpOption, PacketValueError } from "packet-codec";
+import { encodeDhcpOption, findDhcpOption } from "packet-codec";
 import { portResource, portTable } from "../l2/model.ts";
-import { portDhcpOptsTable, type DhcpOpt } from "./model.ts";
+import { parseName, portDhcpOptsTable, type DhcpOpt, type OptionFamily } from "./port-options.ts";
 
 /** What a request may say: null deletes. */
 interface Given {
@@ -13,45 +13,16 @@ interface Given {
 
 /** `siaddr`, which dnsmasq names like an option. */
 export const SIADDR = 255;
-/** Belong to the protocol: requested address, overload, message type, server id, request list, maximum size, client id, rapid commit, relay. */
-const reserved = new Set([50, 52, 53, 54, 55, 57, 61, 80, 82]);
+export const optionsOfIpv4: OptionFamily = {
+  ip_version: 4,
+  protocol: "DHCP",
+  find: (name) => findDhcpOption(name)?.code,
+  /** Requested address, overload, message type, server id, request list, maximum size, client id, rapid commit, relay. */
+  reserved: new Set([50, 52, 53, 54, 55, 57, 61, 80, 82]),
+  encode: encodeDhcpOption,
+};
 /** Options that an empty value keeps from being sent: router and classless routes. */
 const mayBeEmpty = new Set([3, 121, 249]);
-
-/** `tag:ipxe,67`: only to clients that are iPXE already; `tag:!ipxe,67`: only to those that are not. */
-const tagged = /^tag:(!?)ipxe,(.*)$/;
-
-function parseName(name: string): { readonly code: number; readonly ipxe: boolean | undefined } | undefined {
-  const tag = tagged.exec(name);
-  const option = findDhcpOption(tag === null ? name : tag[2]!);
-  return option === undefined || reserved.has(option.code) ? undefined : { code: option.code, ipxe: tag === null ? undefined : tag[1] === "" };
-}
-
-/** What a client is sent for an option; undefined: nothing, since it has no such name or value. No bytes: the option is left out. */
-function sent({ opt_name, opt_value }: DhcpOpt): { readonly code: number; readonly ipxe: boolean | undefined; readonly bytes: Buffer } | undefined {
-  const name = parseName(opt_name);
-  if (name === undefined) return undefined;
-  if (opt_value === "") return { ...name, bytes: Buffer.alloc(0) };
-  try {
-    return { ...name, bytes: encodeDhcpOption(name.code, opt_value) };
-  } catch (error) {
-    if (!(error instanceof PacketValueError)) throw error;
-    return undefined;
-  }
-}
-
-/** Code -> bytes of the options for this client; no bytes: not to be sent. */
-export function extraOptions(opts: readonly DhcpOpt[], clientIsIpxe: boolean): Map<number, Buffer> {
-  const values = new Map<number, Buffer>();
-  for (const opt of opts) {
-    const found = opt.ip_version === 4 ? sent(opt) : undefined;
-    if (found !== undefined && (found.ipxe === undefined || found.ipxe === clientIsIpxe)) values.set(found.code, found.bytes);
-  }
-  return values;
-}
-
-/** Those that no client is sent. */
-export const unsent = (opts: readonly DhcpOpt[]): readonly DhcpOpt[] => opts.filter((opt) => opt.ip_version === 4 && sent(opt) === undefined);
 
 const SHAPE: Check = {
   dict: {
@@ -64,7 +35,7 @@ const SHAPE: Check = {
 const shape = makeCheck(SHAPE);
 const option: Convert = (value, attribute) => {
   const given = shape(value, attribute) as Given;
-  if (given.opt_value === "" && !mayBeEmpty.has(parseName(given.opt_name)?.code ?? 0)) throw invalidFor(attribute, `the value of DHCP option '${show(given.opt_name)}' is empty`);
+  if (given.opt_value === "" && !mayBeEmpty.has(parseName(optionsOfIpv4, given.opt_name)?.code ?? 0)) throw invalidFor(attribute, `the value of DHCP option '${show(given.opt_name)}' is empty`);
   return given;
 };
 

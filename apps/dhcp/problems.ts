@@ -1,24 +1,14 @@
 // What is wrong with what ports are told, or with what their machines say of it.
-import { show, type AppProblem, type LiveView } from "#app";
+import type { AppProblem, LiveView } from "#app";
 import { addressId, addressTable, portTable } from "../l2/model.ts";
-import { declinedAddressTable, portDhcpOptsTable } from "./model.ts";
-import { unsent } from "./options.ts";
+import { declinedAddressTable } from "./model.ts";
+import { optionsOfIpv4 } from "./options.ts";
+import { unsentOptions } from "./port-options.ts";
 
-export const problems = (view: LiveView): AppProblem[] => [...unsentOptions(view), ...declinedAddresses(view)];
-
-function unsentOptions(view: LiveView): AppProblem[] {
-  const found: AppProblem[] = [];
-  for (const { id, opts } of view.all(portDhcpOptsTable)) {
-    const some = unsent(opts);
-    if (some.length === 0) continue;
-    found.push({
-      kind: "option_not_sent", severity: "warning", resources: [{ type: "port", id }],
-      text: `port ${view.get(portTable, id)?.name || id} has DHCP options that are not sent: ${some.map((opt) => `${show(opt.opt_name)} ${show(opt.opt_value)}`).join(", ")}`,
-      cure: { text: "give names or numbers of DHCP options that a server may set, with values of their type; null takes one away" },
-    });
-  }
-  return found;
-}
+export const problems = (view: LiveView): AppProblem[] => [
+  ...unsentOptions(optionsOfIpv4, view).map((p): AppProblem => ({ kind: "option_not_sent", severity: "warning", ...p })),
+  ...declinedAddresses(view),
+];
 
 /** As long as it has the address: what was declined and is no longer its own is no problem. */
 function declinedAddresses(view: LiveView): AppProblem[] {

@@ -6,8 +6,8 @@ import {
   type ClasslessRoute, type DhcpInput, type DhcpMessage,
 } from "packet-codec";
 import type { HostRoute } from "../ipam/model.ts";
-import type { DhcpOpt } from "./model.ts";
-import { extraOptions, SIADDR } from "./options.ts";
+import { optionsOfIpv4, SIADDR } from "./options.ts";
+import { extraOptions, type DhcpOpt } from "./port-options.ts";
 
 /** Server identifier where a subnet has no gateway: link-local, so no tenant address is ever the same. */
 const SERVER_ADDRESS = "169.254.0.1";
@@ -150,7 +150,7 @@ function configure(messageType: number, lease: Lease, request: DhcpMessage, clie
   const inform = dhcpMessageType(request) === type.inform;
   const { header, options } = base(request, messageType, lease);
   if (messageType === type.ack && dhcpMessageType(request) === type.discover) options.set(code.rapidCommit, Buffer.alloc(0));
-  const extra = extraOptions(client.options, isIpxe(request));
+  const extra = extraOptions(optionsOfIpv4, client.options, isIpxe(request));
   const values = new Map<number, Buffer>([...subnetOptions(lease, client.mtu, extra.get(code.router)), ...nameOptions(lease, client), ...extra]);
   // Who overrides the routes means both spellings of them.
   if (extra.has(code.routes) && !extra.has(code.msRoutes)) values.set(code.msRoutes, extra.get(code.routes)!);

@@ -1,9 +1,9 @@
 // A DHCPv6 message of a client and what the model says of its port in, the answer out (RFC 8415 section 18.3). Which messages count is
 // section 16.
 import { buildDhcp6, buildDuid, dhcp6MessageTypes, dhcp6Value, type Dhcp6ClientMessage, type Dhcp6Message, type Dhcp6Option, type Duid } from "packet-codec";
-import type { DhcpOpt } from "../dhcp/model.ts";
+import { extraOptions, type DhcpOpt } from "../dhcp/model.ts";
 import { associations, give, keep, status, unbound, type Given, type Lent } from "./associations.ts";
-import { extraOptions, type RawOption } from "./options.ts";
+import { optionsOfIpv6 } from "./options.ts";
 
 /** Identifiers are no longer: RFC 8415 section 11.1. */
 const DUID_MAX = 130;
@@ -140,12 +140,11 @@ function valuesFor(request: Dhcp6ClientMessage, client: Client): Map<number, Dhc
   if (request.msg_type === type.informationRequest) values.set(code.refresh, { option: "INFORMATION_REFRESH_TIME", value: Math.max(REFRESH_MIN_S, leaseS) });
   const asked = dhcp6Value(request, "CLIENT_FQDN");
   if (asked !== undefined && fqdn !== undefined) values.set(code.fqdn, { option: "CLIENT_FQDN", value: { flags: FQDN_SERVER | ((asked.flags & FQDN_SERVER) === 0 ? FQDN_OVERRIDDEN : 0), name: fqdn } });
-  for (const [option, extra] of extraOptions(client.options, isIpxe(request))) {
-    if (extra.value.length > 0) values.set(option, raw(extra));
+  for (const [option, value] of extraOptions(optionsOfIpv6, client.options, isIpxe(request))) {
+    if (value.length > 0) values.set(option, { option, value });
     else values.delete(option);
   }
   return values;
 }
 
-const raw = ({ option, value }: RawOption): Dhcp6Option => ({ option, value });
 const isIpxe = (request: Dhcp6ClientMessage): boolean => dhcp6Value(request, "USER_CLASS")?.some((data) => Buffer.from(data).includes("iPXE")) === true;
