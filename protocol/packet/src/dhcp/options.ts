@@ -6,6 +6,7 @@ import { formatHexBytes, ipv4ToNumber, numberToIpv4 } from "../wire/address.ts";
 import { dhcpOptionType } from "./option-table.ts";
 import { decodeClasslessRoutes, encodeClasslessRoutes } from "./routes.ts";
 import type { ClasslessRoute } from "./routes.ts";
+import { guess, items, secondsOf } from "./text.ts";
 import { decodeDomainNames, encodeDomainName } from "../wire/domain-name.ts";
 import { PacketError, PacketValueError } from "../wire/errors.ts";
 import { Reader } from "../wire/reader.ts";
@@ -21,15 +22,9 @@ const numberForms = {
   i32: { size: 4, min: -0x80000000, max: 0x7fffffff },
 } as const;
 
-const secondsPerUnit: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
-
 function encodeNumber(type: keyof typeof numberForms, text: string): Buffer {
   const { size, min, max } = numberForms[type];
-  const time = type === "seconds" ? /^([0-9]+)([smhdw])$/i.exec(text) : null;
-  let value = Number.NaN;
-  if (type === "seconds" && text === "infinite") value = 0xffffffff;
-  else if (time !== null) value = Number(time[1]) * secondsPerUnit[time[2]!.toLowerCase()]!;
-  else if (/^(-?[0-9]+|0x[0-9a-f]+)$/i.test(text)) value = Number(text);
+  const value = /^(-?[0-9]+|0x[0-9a-f]+)$/i.test(text) ? Number(text) : type === "seconds" ? secondsOf(text) : Number.NaN;
   if (!(value >= min && value <= max)) throw new PacketValueError(`a number of ${min}..${max}`, text);
   const bytes = Buffer.alloc(size);
   if (type === "i32") bytes.writeInt32BE(value, 0);
@@ -43,22 +38,7 @@ function addressBytes(text: string): Buffer {
   return bytes;
 }
 
-function items(text: string): string[] {
-  return text.split(",").map((item) => item.trim());
-}
-
-const hexText = /^[0-9a-f]{2}(:[0-9a-f]{2})*$/i;
-
-/** Untyped values as dnsmasq guesses them: hex with colons, addresses, the shortest number, else the text itself. */
-function encodeGuess(text: string): Buffer {
-  if (text.includes(":") && hexText.test(text)) return Buffer.from(text.replaceAll(":", ""), "hex");
-  if (/^[0-9.,\s]+$/.test(text) && text.includes(".")) return Buffer.concat(items(text).map(addressBytes));
-  if (/^([0-9]+|0x[0-9a-f]+)$/i.test(text) && Number(text) <= 0xffffffff) {
-    const value = Number(text);
-    return encodeNumber(value > 0xffff ? "u32" : value > 0xff ? "u16" : "u8", text);
-  }
-  return Buffer.from(text, "utf8");
-}
+const addressList = (text: string): Buffer => Buffer.concat(items(text).map(addressBytes));
 
 /**
  * The bytes of option `code` for a text value in dnsmasq's spelling, such as "10.0.0.1,10.0.0.2" for `dns-server` or
@@ -75,7 +55,7 @@ export function encodeDhcpOption(code: number, text: string): Buffer {
     case "address": case "header":
       return addressBytes(text.trim());
     case "addresses":
-      return Buffer.concat(items(text).map(addressBytes));
+      return addressList(text);
     case "addressPairs": {
       const addresses = items(text).map(addressBytes);
       if (addresses.length % 2 !== 0) throw new PacketValueError("pairs of addresses", text);
@@ -86,7 +66,7 @@ export function encodeDhcpOption(code: number, text: string): Buffer {
       return Buffer.from(text, "utf8");
     default:
       if (text === "") throw new PacketValueError("a value that is not empty", text);
-      return encodeGuess(text);
+      return guess(text, (list) => (/^[0-9.,\s]+$/.test(list) && list.includes(".") ? addressList(list) : undefined));
     case "empty":
       if (text !== "") throw new PacketValueError("no value", text);
       return Buffer.alloc(0);

@@ -4,6 +4,7 @@
 import { ipv6ToBytes } from "../wire/address.ts";
 import { encodeDomainName } from "../wire/domain-name.ts";
 import { PacketValueError } from "../wire/errors.ts";
+import { guess, items, SECONDS_MAX, secondsOf, unsigned } from "./text.ts";
 
 type TextType = "addresses" | "domains" | "domain" | "text" | "texts" | "seconds" | "servers";
 
@@ -18,8 +19,6 @@ const named: Readonly<Record<string, readonly [code: number, type: TextType | un
 };
 const typeOf = new Map(Object.values(named));
 const CODE_MAX = 0xffff;
-const SECONDS_MAX = 0xffffffff;
-const secondsPerUnit: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
 /** A server of NTP_SERVER by its address, or by its name. RFC 5908 4.1, 4.3 */
 const ntp = { address: 1, name: 3 } as const;
 
@@ -31,8 +30,6 @@ export function findDhcp6Option(name: string): number | undefined {
   const code = Number(text);
   return code >= 1 && code <= CODE_MAX ? code : undefined;
 }
-
-const items = (text: string): string[] => text.split(",").map((item) => item.trim());
 
 /** dnsmasq has brackets around addresses. */
 const addressBytes = (text: string): Buffer => Buffer.from(ipv6ToBytes(text.startsWith("[") && text.endsWith("]") ? text.slice(1, -1) : text));
@@ -47,41 +44,23 @@ function isAddress(text: string): boolean {
   }
 }
 
-function number(size: 1 | 2 | 4, value: number): Buffer {
-  const bytes = Buffer.alloc(size);
-  bytes.writeUIntBE(value, 0, size);
-  return bytes;
-}
-
 function withLength(bytes: Uint8Array): Buffer {
   if (bytes.length > CODE_MAX) throw new PacketValueError("at most 65535 bytes", `${bytes.length} bytes`);
-  return Buffer.concat([number(2, bytes.length), bytes]);
+  return Buffer.concat([unsigned(2, bytes.length), bytes]);
 }
 
 function seconds(text: string): Buffer {
-  const time = /^([0-9]+)([smhdw]?)$/i.exec(text);
-  const value = text === "infinite" ? SECONDS_MAX : time === null ? Number.NaN : Number(time[1]) * (secondsPerUnit[time[2]!.toLowerCase()] ?? 1);
+  const value = secondsOf(text);
   if (!(value <= SECONDS_MAX)) throw new PacketValueError(`seconds, of 0..${SECONDS_MAX}`, text);
-  return number(4, value);
+  return unsigned(4, value);
 }
 
 const ntpServer = (text: string): Buffer => {
   const [code, bytes] = isAddress(text) ? [ntp.address, addressBytes(text)] : [ntp.name, encodeDomainName(text)];
-  return Buffer.concat([number(2, code), withLength(bytes)]);
+  return Buffer.concat([unsigned(2, code), withLength(bytes)]);
 };
 
-const hexText = /^[0-9a-f]{2}(:[0-9a-f]{2})*$/i;
-
-/** Untyped values as dnsmasq guesses them: hex with colons, addresses, the shortest number, else the text itself. */
-function guess(text: string): Buffer {
-  if (text.includes(":") && hexText.test(text)) return Buffer.from(text.replaceAll(":", ""), "hex");
-  if (text.includes(":") && items(text).every(isAddress)) return Buffer.concat(items(text).map(addressBytes));
-  if (/^([0-9]+|0x[0-9a-f]+)$/i.test(text) && Number(text) <= SECONDS_MAX) {
-    const value = Number(text);
-    return number(value > 0xffff ? 4 : value > 0xff ? 2 : 1, value);
-  }
-  return Buffer.from(text, "utf8");
-}
+const addressList = (text: string): Buffer => Buffer.concat(items(text).map(addressBytes));
 
 /**
  * The bytes of option `code` for a text value in dnsmasq's spelling, such as "2001:db8::1,2001:db8::2" for 23 (`dns-server`). Of codes
@@ -92,7 +71,7 @@ export function encodeDhcp6Option(code: number, text: string): Buffer {
   if (text === "") throw new PacketValueError("a value that is not empty", text);
   switch (typeOf.get(code)) {
     case "addresses":
-      return Buffer.concat(items(text).map(addressBytes));
+      return addressList(text);
     case "domains":
       return Buffer.concat(items(text).map(encodeDomainName));
     case "domain":
@@ -106,6 +85,6 @@ export function encodeDhcp6Option(code: number, text: string): Buffer {
     case "servers":
       return Buffer.concat(items(text).map(ntpServer));
     default:
-      return guess(text);
+      return guess(text, (list) => (list.includes(":") && items(list).every(isAddress) ? addressList(list) : undefined));
   }
 }
