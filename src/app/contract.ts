@@ -47,6 +47,7 @@ export { FlowCounters, type Countable, type CountFact, type FlowCountersOptions,
 export * from "./explain.ts";
 export * from "./rules/pipeline.ts";
 export * from "./service.ts";
+export { activeRows, type ActiveRowsOptions } from "./services/active-rows.ts";
 export * from "./shown.ts";
 export * from "./topology.ts";
 export { defineSettings, type Endpoint, type SettingDecl, type SettingDecls, type NumberRange, type SettingKind, type Settings, type SettingValues } from "./settings.ts";
