@@ -87,6 +87,18 @@ describe("by the API", () => {
     expect(pairs(dropped)).toEqual([]);
   });
 
+  test("a pool that goes while the app is left out leaves nothing behind", async () => {
+    const port = await cloud.port(net, wish("60"));
+    cloud.h = await cloud.h.restart(["prefix-delegation"]);
+    await put(port, { fixed_ips: [] });
+    expect((await cloud.h.call("DELETE", `/v2.0/subnets/${subnet}`)).status).toBe(204);
+    expect((await cloud.h.call("DELETE", `/v2.0/subnetpools/${pool}`)).status).toBe(204);
+    cloud.h = await cloud.h.restart([]);
+    await cloud.h.settled();
+    for (const table of [delegatedPrefixTable, poolUseTable, spaceTable]) expect([...cloud.h.view.all(table as typeof spaceTable)]).toEqual([]);
+    expect(pairs(port)).toEqual([]);
+  });
+
   test("without port security there is nothing to allow", async () => {
     const port = await cloud.port(net, { port_security_enabled: false, security_groups: [], ...wish("60") });
     expect([prefixOf(port), pairs(port)]).toEqual(["2001:db8:0:10::/60", []]);

@@ -2,7 +2,7 @@
 import { badRequest, bitsOf, conflict, formatCidr, parseCidr, type Cidr, type ReadView, type Tx } from "#app";
 import type { Subnet } from "../ipam/model.ts";
 import { pooledSubnetTable, poolUseTable, subnetPoolTable, type PooledSubnet, type SubnetPool } from "./pools.ts";
-import { giveBack, isFree, lowestFree, take } from "./space.ts";
+import { clear, giveBack, isFree, lowestFree, take } from "./space.ts";
 
 export const cidrsOf = (texts: readonly string[]): Cidr[] => texts.map((text) => parseCidr(text)!);
 
@@ -63,6 +63,12 @@ export function claim(tx: Tx, pool: SubnetPool, project: string, prefix: string)
   setUsed(tx, pool.id, project, used);
   take(tx, pool.id, cidrsOf(pool.prefixes), cidr);
   return formatCidr(cidr);
+}
+
+/** The pool goes, and with it what somebody claimed who is not there to give it up. */
+export function giveUpAll(tx: Tx, pool: SubnetPool): void {
+  for (const prefix of cidrsOf(pool.prefixes)) clear(tx, pool.id, prefix);
+  for (const { id } of tx.by(poolUseTable, "pool", pool.id)) tx.delete(poolUseTable, id);
 }
 
 /** A prefix that was claimed is the pool's again. */

@@ -5,7 +5,7 @@ import {
 } from "#app";
 import { subnetResource, subnetTable, type Subnet } from "../ipam/model.ts";
 import { networkResource } from "../l2/model.ts";
-import { allocate, choose, cidrsOf, release } from "./allocation.ts";
+import { allocate, choose, cidrsOf, giveUpAll, release } from "./allocation.ts";
 import { pooledSubnetTable, subnetPoolResource, subnetPoolTable, type SubnetPool } from "./pools.ts";
 import { compact, subtract, within } from "./prefixes.ts";
 import { isFree, reshape } from "./space.ts";
@@ -161,6 +161,7 @@ const subnetPool = defineResource(subnetPoolResource, {
 
   remove(tx, row) {
     if (tx.count(pooledSubnetTable, "pool", row.id) > 0) throw badRequest("Unable to delete subnet pool: Subnet pool has existing allocations.", "SubnetPoolDeleteError");
+    giveUpAll(tx, row);
     tx.delete(subnetPoolTable, row.id);
   },
 

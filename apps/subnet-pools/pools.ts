@@ -30,4 +30,4 @@ export const pooledSubnetTable = defineTable<PooledSubnet>()("pooled_subnet", { 
 export interface PoolUse extends Row {
   readonly used: string;
 }
-export const poolUseTable = defineTable<PoolUse>()("subnetpool_use");
+export const poolUseTable = defineTable<PoolUse>()("subnetpool_use", { indexes: { pool: (u) => u.id.split("/")[0] } });

@@ -1,7 +1,7 @@
 // What of a pool is free: a binary tree below each of its prefixes. A node has a row if something of it is taken; the row says how short the
 // shortest free prefix in it is. So the lowest free prefix of a length is found, taken and given back on one way down from the top, however
 // many are taken.
-import { defineTable, type Cidr, type ReadView, type Row, type Tx } from "#app";
+import { bitsOf, defineTable, type Cidr, type ReadView, type Row, type Tx } from "#app";
 import { halves, holds, resized, same } from "./prefixes.ts";
 
 export interface UsedPrefix extends Row {
@@ -66,6 +66,13 @@ export function giveBack(tx: Tx, pool: string, prefixes: readonly Cidr[], taken:
   tx.delete(spaceTable, idOf(pool, taken));
   const top = prefixes.find((p) => holds(p, taken));
   if (top !== undefined) mend(tx, pool, top, taken);
+}
+
+/** All of it is free. Costs what is taken. */
+export function clear(tx: Tx, pool: string, node: Cidr): void {
+  if (!isUsed(tx, pool, node)) return;
+  tx.delete(spaceTable, idOf(pool, node));
+  if (node.prefix < bitsOf(node.family)) for (const half of halves(node)) clear(tx, pool, half);
 }
 
 /**
