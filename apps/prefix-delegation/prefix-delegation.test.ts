@@ -99,6 +99,20 @@ describe("by the API", () => {
     expect(pairs(port)).toEqual([]);
   });
 
+  test("who has a prefix of a pool that was shared with him keeps the pool shared", async () => {
+    const guest = { "x-project-id": "guest", "x-roles": "member" };
+    const { h } = cloud;
+    const share = async (object_type: string, object_id: string): Promise<string> => (await h.create("rbac_policy", { object_type, object_id, action: "access_as_shared", target_tenant: "guest" })).id;
+    await share("network", net);
+    const shared = await share("subnetpool", pool);
+    const unshared = async (): Promise<number> => (await h.call("DELETE", `/v2.0/rbac-policies/${shared}`)).status;
+    const { id } = await h.create("port", { network_id: net, ...wish("60") }, guest);
+    expect(prefixOf(id)).toBe("2001:db8:0:10::/60");
+    expect(await unshared()).toBe(409);
+    await h.call("DELETE", `/v2.0/ports/${id}`);
+    expect(await unshared()).toBe(204);
+  });
+
   test("without port security there is nothing to allow", async () => {
     const port = await cloud.port(net, { port_security_enabled: false, security_groups: [], ...wish("60") });
     expect([prefixOf(port), pairs(port)]).toEqual(["2001:db8:0:10::/60", []]);

@@ -10,6 +10,9 @@ const sizeOf = (c: Cidr): bigint => 1n << BigInt(bitsOf(c.family) - c.prefix);
 const useId = (pool: string, project: string): string => `${pool}/${project}`;
 const usedBy = (view: ReadView, pool: string, project: string): bigint => BigInt(view.get(poolUseTable, useId(pool, project))?.used ?? "0");
 
+/** Projects that have something of a pool, for whatever. */
+export const projectsWith = (view: ReadView, pool: string): string[] => view.by(poolUseTable, "pool", pool).map(({ id }) => id.slice(useId(pool, "").length));
+
 function setUsed(tx: Tx, pool: string, project: string, used: bigint): void {
   const id = useId(pool, project);
   if (used === 0n) tx.delete(poolUseTable, id);

@@ -5,7 +5,7 @@ import {
 } from "#app";
 import { subnetResource, subnetTable, type Subnet } from "../ipam/model.ts";
 import { networkResource } from "../l2/model.ts";
-import { allocate, choose, cidrsOf, giveUpAll, release } from "./allocation.ts";
+import { allocate, choose, cidrsOf, giveUpAll, projectsWith, release } from "./allocation.ts";
 import { pooledSubnetTable, subnetPoolResource, subnetPoolTable, type SubnetPool } from "./pools.ts";
 import { compact, subtract, within } from "./prefixes.ts";
 import { isFree, reshape } from "./space.ts";
@@ -122,7 +122,7 @@ const subnetPool = defineResource(subnetPoolResource, {
   policy: { create: MEMBER, get: "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:shared_subnetpools", update: MEMBER, delete: MEMBER },
   relations: { "subnetpool:shared": () => false },
   reach: { "subnetpool:shared": () => [] },
-  shareable: { shownBy: "subnet_allocation", givenBy: ADMIN, table: subnetPoolTable, usedBy: (view, row) => view.by(pooledSubnetTable, "pool", row.id).map((s) => s.project_id) },
+  shareable: { shownBy: "subnet_allocation", givenBy: ADMIN, table: subnetPoolTable, usedBy: (view, row) => projectsWith(view, row.id) },
   bulk: true,
 
   create(tx, standard, input) {
