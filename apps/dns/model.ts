@@ -59,7 +59,7 @@ export function domainOf(view: ReadView, networkId: string): string {
 }
 
 /** The address that a name of `hostOfAddress` is of. */
-export function addressOfHost(host: string): string | undefined {
+function addressOfHost(host: string): string | undefined {
   if (!host.startsWith("host-")) return undefined;
   const text = host.slice("host-".length);
   const ip = parseIp(/^\d+-\d+-\d+-\d+$/.test(text) ? text.replaceAll("-", ".") : text.replaceAll("-", ":"));
