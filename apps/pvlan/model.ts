@@ -46,9 +46,6 @@ export function classOf(view: ReadView, portId: string): number {
   return its === undefined || view.get(pvlanNetworkTable, its.network_id) === undefined ? PROMISCUOUS : its.class;
 }
 
-/** Whether one may not send to the other. */
-export const areApart = (a: number, b: number): boolean => a !== PROMISCUOUS && b !== PROMISCUOUS && (a !== b || a === ISOLATED);
-
 /**
  * An address or MAC of ports that are kept from others (derived): by it senders and receivers are known, on every host of the network. `id` is `<port>/<value>`.
  */
@@ -73,4 +70,3 @@ export function addressesOfPort(view: ReadView, port: Port): string[] {
 /** Whether a port that is kept from nobody has the address as well: then it may be asked for, and sent to. */
 export const isOpenly = (view: ReadView, networkId: string, ip: string): boolean =>
   [view.get(addressTable, addressId(networkId, ip))?.port_id, ...view.by(portTable, "pair_ip", `${networkId}|${ip}`).map((p) => p.id)].some((id) => id !== undefined && classOf(view, id) === PROMISCUOUS);
-

@@ -94,7 +94,7 @@ interface Wanted {
   readonly port_key: number;
   readonly min_kbps: number;
 }
-/** By who wants it its queue: the smallest that has room for all that it is given to. Who was there first keeps what he has. */
+/** By who wants it its queue: the smallest that has room for all that it is given to, the oldest port first. */
 export function queuesFor(view: ReadView, chassisId: string, physicalNetwork: string, wanted: readonly Wanted[]): ReadonlyMap<string, number> {
   const queues = (view.get(chassisTable, chassisId)?.uplink_queues ?? []).filter((q) => q.physical_network === physicalNetwork).map((q) => ({ queue: q.queue, room: q.min_kbps })).sort((a, b) => a.room - b.room || a.queue - b.queue);
   const given = new Map<string, number>();

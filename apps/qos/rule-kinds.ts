@@ -38,7 +38,7 @@ export interface RuleKind {
 
 const kind = <R extends RuleRow>(k: Omit<RuleKind, "table"> & { readonly table: Table<R, "policy"> }): RuleKind => k as unknown as RuleKind;
 
-export const ruleKinds: readonly RuleKind[] = [
+const ruleKinds: readonly RuleKind[] = [
   kind({
     type: "bandwidth_limit", about: "How many bits a second a port may send, or get.", table: bandwidthLimitTable, alias: "qos", supported: true, byId: true,
     attributes: {

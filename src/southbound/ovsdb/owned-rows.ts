@@ -8,8 +8,6 @@ import { OWNED, type BridgeRow, type Ids, type PortRow } from "./host-rows.ts";
 import { markOf, PORT } from "./patches.ts";
 import { Draft, rowWish, unread, type WantedRows } from "./wishes.ts";
 
-export { OWNED };
-
 type RowTable = Exclude<OvsTable, "Port">;
 const TABLES = Object.keys(ovsColumns).filter((t): t is RowTable => t !== "Port" && t !== "Interface");
 /** Columns that rules may set, hence that are read back; and the bridge that a set of collectors is for. */
