@@ -164,3 +164,14 @@ test("a port that goes is the matter of its own host: those that are associated 
   for (const other of others) await associate(local.id, other);
   expect(await ran()).toBe(alone);
 });
+
+test("an address that its port lost while the app was left out leads nowhere: it may be somebody else's now", async () => {
+  const bare = (await h.create("port", { network_id: network, fixed_ips: [{ ip_address: "10.0.0.60" }] }, p)).id;
+  await associate((await localIp({ local_port_id: bare })).id, one!);
+  expect([flows("hv1", "local_ip_out").length, flows("hv1", "arp_nd").some((f) => f.includes("10.0.0.60"))]).toEqual([1, true]);
+  h = await h.restart(["local-ip"]);
+  expect((await h.call("PUT", `/v2.0/ports/${bare}`, { port: { fixed_ips: [{ ip_address: "10.0.0.61" }] } }, p)).status).toBe(200);
+  h = await h.restart([]);
+  await h.settled();
+  expect([flows("hv1", "local_ip_out"), flows("hv1", "arp_nd").filter((f) => f.includes("10.0.0.60"))]).toEqual([[], []]);
+});

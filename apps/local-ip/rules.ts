@@ -2,7 +2,7 @@
 import {
   chassisScope, claim, claimTable, derivation, each, eachPair, familyMatch, ipDst, ipSrc, load, next, numberOf, setField, zonePool, type Claim, type PortContext, type PortPlace, type ReadView,
 } from "#app";
-import { activeAttachment, addressTable, answerFor, attachmentTable, isNetworkPort, networkTable, portTable } from "../l2/model.ts";
+import { activeAttachment, addressId, addressTable, answerFor, attachmentTable, isNetworkPort, networkTable, portTable } from "../l2/model.ts";
 import { associatedPortTable, associationTable, hereOf, localIpPlaceTable, localIpTable, openedMeter, OPENED_METER, zoneHolderOf, type AssociatedPort, type LocalIpPlace } from "./model.ts";
 import { localIp } from "./tables.ts";
 
@@ -22,13 +22,15 @@ export const derive = [
     name: "places",
     on: eachPair(associatedPortTable, "hosts"),
     into: localIpPlaceTable,
-    reads: [associatedPortTable, associationTable, localIpTable, attachmentTable, portTable],
+    reads: [associatedPortTable, associationTable, localIpTable, attachmentTable, portTable, addressTable],
     derive({ a: localIpId, b: chassis }, view): LocalIpPlace | undefined {
       const [first] = view.byPair(associatedPortTable, "hosts", localIpId, chassis).toSorted((a, b) => (a.fixed_port_id < b.fixed_port_id ? -1 : 1));
       const association = first === undefined ? undefined : view.get(associationTable, first.id);
       const local = view.get(localIpTable, localIpId);
       const port = association === undefined ? undefined : view.get(portTable, association.fixed_port_id);
-      const own = local === undefined ? undefined : view.get(portTable, local.local_port_id);
+      // Somebody else may have the address, if the local port lost it while the app was left out.
+      const holder = local === undefined ? undefined : view.get(addressTable, addressId(local.network_id, local.local_ip_address))?.port_id;
+      const own = holder === undefined || holder !== local?.local_port_id ? undefined : view.get(portTable, holder);
       if (association === undefined || local === undefined || port === undefined || own === undefined) return undefined;
       return {
         id: association.id, network_id: local.network_id, chassis, address: local.local_ip_address, mac: own.mac_address, port_id: port.id, port_key: port.key, port_mac: port.mac_address, port_ip: association.fixed_ip,
