@@ -1,7 +1,7 @@
 // Multicast goes to ports that joined its group: IGMP and MLD snooping, RFC 4541.
 import type { App } from "#app";
 import { multicastSettings, snoopedHostTable, snoopedTable } from "./model.ts";
-import { told } from "./packet-in.ts";
+import { punted } from "./packet-in.ts";
 import { querier } from "./querier.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
 import { multicast } from "./tables.ts";
@@ -16,6 +16,6 @@ export default {
   derive,
   rules,
   staticFlows,
-  packetIn: { multicast_told: told },
+  packetIn: { multicast_punted: punted },
   services: [querier],
 } satisfies App;

@@ -7,32 +7,32 @@ const MAC = "fa:16:3e:00:00:01";
 const igmp = (message: IgmpMessage): Buffer => buildEthernet({ dst: "01:00:5e:00:00:16", src: MAC, ethertype: ethertypes.ipv4 }, buildIpv4({ src: "10.0.0.5", dst: "224.0.0.22", protocol: ipProtocols.igmp, ttl: 1 }, buildIgmp(message)));
 const ends = { src: "fe80::1", dst: "ff02::16" };
 const mld = (message: Icmpv6Body): Buffer => buildEthernet({ dst: "33:33:00:00:00:16", src: MAC, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.icmpv6, hop_limit: 1 }, buildIcmpv6Body(message, ends)));
-const wishes = (frame: Buffer): string[] => readReport(frame).wishes.map(({ group, joins }) => `${joins ? "+" : "-"}${group}`);
+const memberships = (frame: Buffer): string[] => readReport(frame).memberships.map(({ group, joins }) => `${joins ? "+" : "-"}${group}`);
 
 const RECORDS = [[1, [], "-"], [1, ["10.0.0.9"], "+"], [2, [], "+"], [3, [], "-"], [3, ["10.0.0.9"], "+"], [4, [], "+"], [5, ["10.0.0.9"], "+"], [6, ["10.0.0.9"], ""]] as const;
 
 test.each(RECORDS)("a record of type %i with sources %j is %s", (type, sources, sign) => {
-  expect(wishes(igmp({ kind: "reportV3", records: [{ type, group: "239.1.2.3", sources: [...sources] }] }))).toEqual(sign === "" ? [] : [`${sign}239.1.2.3`]);
+  expect(memberships(igmp({ kind: "reportV3", records: [{ type, group: "239.1.2.3", sources: [...sources] }] }))).toEqual(sign === "" ? [] : [`${sign}239.1.2.3`]);
   const six = sources.map((_, i) => `fd00::${i + 1}`);
-  expect(wishes(mld({ kind: "mldv2Report", code: 0, records: [{ type, group: "ff0e::77", sources: six }] }))).toEqual(sign === "" ? [] : [`${sign}ff0e::77`]);
+  expect(memberships(mld({ kind: "mldv2Report", code: 0, records: [{ type, group: "ff0e::77", sources: six }] }))).toEqual(sign === "" ? [] : [`${sign}ff0e::77`]);
 });
 
 test("older versions, who leaves, and a router's question", () => {
-  expect(wishes(igmp({ kind: "report", version: 1, max_resp_code: 0, group: "239.1.2.3" }))).toEqual(["+239.1.2.3"]);
-  expect(wishes(igmp({ kind: "leave", max_resp_code: 0, group: "239.1.2.3" }))).toEqual(["-239.1.2.3"]);
-  expect(wishes(mld({ kind: "mldReport", code: 0, max_resp_code: 0, group: "ff0e::77" }))).toEqual(["+ff0e::77"]);
-  expect(wishes(mld({ kind: "mldDone", code: 0, max_resp_code: 0, group: "ff0e::77" }))).toEqual(["-ff0e::77"]);
-  expect(readReport(igmp({ kind: "query", version: 2, max_resp_code: 10, group: "239.1.2.3" }))).toEqual({ query: true, wishes: [] });
+  expect(memberships(igmp({ kind: "report", version: 1, max_resp_code: 0, group: "239.1.2.3" }))).toEqual(["+239.1.2.3"]);
+  expect(memberships(igmp({ kind: "leave", max_resp_code: 0, group: "239.1.2.3" }))).toEqual(["-239.1.2.3"]);
+  expect(memberships(mld({ kind: "mldReport", code: 0, max_resp_code: 0, group: "ff0e::77" }))).toEqual(["+ff0e::77"]);
+  expect(memberships(mld({ kind: "mldDone", code: 0, max_resp_code: 0, group: "ff0e::77" }))).toEqual(["-ff0e::77"]);
+  expect(readReport(igmp({ kind: "query", version: 2, max_resp_code: 10, group: "239.1.2.3" }))).toEqual({ query: true, memberships: [] });
 });
 
 test("what goes to all is no wish, nor what is no group, nor what a host could not have sent; of many some", () => {
   const groups = ["224.0.0.251", "10.0.0.1", "255.255.255.255", "239.1.2.3"];
-  expect(wishes(igmp({ kind: "reportV3", records: groups.map((group) => ({ type: 2, group, sources: [] })) }))).toEqual(["+239.1.2.3"]);
-  expect(wishes(mld({ kind: "mldv2Report", code: 0, records: ["ff02::1:ff00:1", "fd00::1", "ff05::2"].map((group) => ({ type: 2, group, sources: [] })) }))).toEqual(["+ff05::2"]);
-  expect(wishes(igmp({ kind: "reportV3", records: Array.from({ length: 100 }, (_, n) => ({ type: 2, group: `239.1.1.${n}`, sources: [] })) })).length).toBe(16);
+  expect(memberships(igmp({ kind: "reportV3", records: groups.map((group) => ({ type: 2, group, sources: [] })) }))).toEqual(["+239.1.2.3"]);
+  expect(memberships(mld({ kind: "mldv2Report", code: 0, records: ["ff02::1:ff00:1", "fd00::1", "ff05::2"].map((group) => ({ type: 2, group, sources: [] })) }))).toEqual(["+ff05::2"]);
+  expect(memberships(igmp({ kind: "reportV3", records: Array.from({ length: 100 }, (_, n) => ({ type: 2, group: `239.1.1.${n}`, sources: [] })) })).length).toBe(16);
   for (const frame of [igmp({ kind: "report", version: 2, max_resp_code: 0, group: "239.1.2.3" }), mld({ kind: "mldReport", code: 0, max_resp_code: 0, group: "ff0e::77" })]) {
     frame[frame.length - 1]! ^= 1;
-    expect(wishes(frame)).toEqual([]);
+    expect(memberships(frame)).toEqual([]);
   }
 });
 
@@ -42,7 +42,7 @@ test("a report that is said again goes to the group itself, in the version befor
     const { eth, ipv4, ipv6, igmp: four, icmpv6 } = parsePacket(frame);
     expect([eth.dst, ipv4?.dst ?? ipv6?.dst]).toEqual([mac, group]);
     expect(four?.kind === "report" ? four.version : parseIcmpv6Body(icmpv6!).kind).toBe(four === undefined ? "mldReport" : 2);
-    expect(wishes(frame)).toEqual([`+${group}`]);
+    expect(memberships(frame)).toEqual([`+${group}`]);
   }
 });
 

@@ -1,13 +1,13 @@
 // What hosts and the network say to each other of multicast groups: IGMP (RFC 1112, 2236, 3376) and MLD (RFC 2710, 3810).
 import { buildEthernet, buildIcmpv6Body, buildIgmp, buildIpv4, buildIpv6, ethertypes, groupRecordTypes, ipProtocols, ipv6MulticastMac, linkLocal, parseIcmpv6Body, parsePacket, type GroupRecord } from "packet-codec";
 
-/** What a host says of a group. */
-export interface Wish {
+/** That a host is in a group, or not any more, as it reports. */
+export interface Membership {
   readonly group: string;
   readonly joins: boolean;
 }
 /** More of one report are not looked at: hosts say all again, each in a report of its own, when they are asked. */
-const WISHES_MAX = 16;
+const MEMBERSHIPS_MAX = 16;
 
 /** Of the network's own queries: a locally administered MAC that no port has. */
 const QUERIER_MAC = "06:61:78:69:6f:03";
@@ -18,7 +18,7 @@ const ALL_NODES = "ff02::1";
 const isOfLink = (group: string): boolean => group.startsWith("224.0.0.") || group.startsWith("ff02:");
 const isGroup = (group: string): boolean => (group.includes(":") ? /^ff[0-9a-f]{2}(:|$)/.test(group) : /^(22[4-9]|23\d)\./.test(group));
 
-const ofRecord = ({ type, group, sources }: GroupRecord): Wish[] => {
+const ofRecord = ({ type, group, sources }: GroupRecord): Membership[] => {
   switch (type) {
     case groupRecordTypes.modeIsExclude: case groupRecordTypes.changeToExclude: case groupRecordTypes.allowNewSources:
       return [{ group, joins: true }];
@@ -31,14 +31,14 @@ const ofRecord = ({ type, group, sources }: GroupRecord): Wish[] => {
 };
 
 /** Sources are for routers: here who wants a group from some wants the group. `query`: a router asks who is in one group. @throws PacketError */
-export function readReport(frame: Uint8Array): { readonly query: boolean; readonly wishes: readonly Wish[] } {
+export function readReport(frame: Uint8Array): { readonly query: boolean; readonly memberships: readonly Membership[] } {
   const packet = parsePacket(frame);
-  const wishes = packet.igmp !== undefined ? ofIgmp(packet.igmp) : packet.icmpv6?.checksumOk === true ? ofMld(packet.icmpv6) : [];
+  const memberships = packet.igmp !== undefined ? ofIgmp(packet.igmp) : packet.icmpv6?.checksumOk === true ? ofMld(packet.icmpv6) : [];
   const query = packet.igmp?.kind === "query";
-  return { query, wishes: wishes.filter(({ group }) => isGroup(group) && !isOfLink(group)).slice(0, WISHES_MAX) };
+  return { query, memberships: memberships.filter(({ group }) => isGroup(group) && !isOfLink(group)).slice(0, MEMBERSHIPS_MAX) };
 }
 
-function ofIgmp(igmp: NonNullable<ReturnType<typeof parsePacket>["igmp"]>): Wish[] {
+function ofIgmp(igmp: NonNullable<ReturnType<typeof parsePacket>["igmp"]>): Membership[] {
   if (igmp.checksumOk !== true) return [];
   switch (igmp.kind) {
     case "report": return [{ group: igmp.group, joins: true }];
@@ -48,7 +48,7 @@ function ofIgmp(igmp: NonNullable<ReturnType<typeof parsePacket>["igmp"]>): Wish
   }
 }
 
-function ofMld(icmpv6: NonNullable<ReturnType<typeof parsePacket>["icmpv6"]>): Wish[] {
+function ofMld(icmpv6: NonNullable<ReturnType<typeof parsePacket>["icmpv6"]>): Membership[] {
   const said = parseIcmpv6Body(icmpv6);
   switch (said.kind) {
     case "mldReport": return [{ group: said.group, joins: true }];

@@ -35,5 +35,5 @@ export const filterS = (queryS: number): number => 3 * queryS + 10;
 /** Seconds that a membership is known after it was said: as long as any switch filters that was told with the query that it answered, or with the one after that. */
 export const memberS = (queryS: number): number => Math.ceil(filterS(queryS) + queryS + answerS(queryS));
 
-/** What the controller says of multicast in a packet that it sends into a network, in `router`: none has one that goes to a group. With `from_network`. */
-export const word = { joined: 1, left: 2, filter: 3 } as const;
+/** What the controller has a switch learn of a packet that it sends into a network: in `router`, with `from_network`. Nothing else that goes to a group has both. */
+export const signal = { joined: 1, left: 2, filter: 3 } as const;

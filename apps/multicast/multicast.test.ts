@@ -3,7 +3,7 @@ import { parsePacket } from "packet-codec";
 import { afterEach, expect, test } from "vitest";
 import type { StageOut } from "#app";
 import { Harness, textOf } from "../../test/support/harness.ts";
-import { snoopedTable, word } from "./model.ts";
+import { snoopedTable, signal } from "./model.ts";
 
 const open: Harness[] = [];
 afterEach(async () => {
@@ -93,7 +93,7 @@ function asked(h: Harness, seconds: number): string[] {
       if (app !== "multicast") continue;
       const { chassis, stage, registers, data } = packet as StageOut;
       if (parsePacket(data).ipv4 === undefined) continue;
-      out.push(`${s} ${chassis}${stage === "locate" ? " alone" : ""}${registers.router === word.filter ? "!" : ""}`);
+      out.push(`${s} ${chassis}${stage === "locate" ? " alone" : ""}${registers.router === signal.filter ? "!" : ""}`);
     }
   }
   return out;

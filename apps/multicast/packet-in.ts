@@ -3,7 +3,7 @@ import { PacketError } from "packet-codec";
 import type { PacketIn, PacketInHandler, ReadView, StageOut } from "#app";
 import { extraMacs, senderOf, toPort, type Port } from "../l2/model.ts";
 import { queries, readReport, reportOf } from "./messages.ts";
-import { word } from "./model.ts";
+import { signal } from "./model.ts";
 
 /** Seconds that others behind a port have to say that they still want what one of them left: RFC 2236 section 8.8. */
 const LAST_MEMBER_S = 1;
@@ -29,12 +29,12 @@ const say = (packet: PacketIn, data: Uint8Array, what: { readonly router?: numbe
 
 const ask = (packet: PacketIn, group: string): StageOut[] => queries(LAST_MEMBER_S, group).map((data) => toPort(packet.chassis, packet.register("net"), packet.register("in_port_key"), data));
 
-export const told: PacketInHandler = (packet, view, log) => {
+export const punted: PacketInHandler = (packet, view, log) => {
   const { port, said } = read(packet, view, (error, { id }) => log.debug({ err: error, port: id }, "malformed IGMP or MLD")) ?? {};
   if (port === undefined || said === undefined) return [];
   // A router's question who is in a group goes to them.
   if (said.query) return port.port_security_enabled ? [] : [say(packet, packet.data, {})];
-  return said.wishes.flatMap(({ group, joins }) => (joins ? [say(packet, reportOf(group), { router: word.joined })] : isAlone(port) ? ask(packet, group) : []));
+  return said.memberships.flatMap(({ group, joins }) => (joins ? [say(packet, reportOf(group), { router: signal.joined })] : isAlone(port) ? ask(packet, group) : []));
 };
 
 /** Whether there is one machine behind a port. Of several nobody knows who is in the group yet: they are forgotten when they are not heard any more. */
@@ -43,7 +43,7 @@ const isAlone = (port: Port): boolean => port.port_security_enabled && extraMacs
 /** The groups that a port leaves. */
 export function leaving(packet: PacketIn, view: ReadView): readonly string[] {
   const { port, said } = read(packet, view) ?? {};
-  return port === undefined || said === undefined || !isAlone(port) ? [] : said.wishes.flatMap(({ group, joins }) => (joins ? [] : [group]));
+  return port === undefined || said === undefined || !isAlone(port) ? [] : said.memberships.flatMap(({ group, joins }) => (joins ? [] : [group]));
 }
 /** That it has left, and once more whether somebody is in the group. */
-export const left = (packet: PacketIn, group: string): StageOut[] => [say(packet, reportOf(group), { router: word.left }), ...ask(packet, group)];
+export const left = (packet: PacketIn, group: string): StageOut[] => [say(packet, reportOf(group), { router: signal.left }), ...ask(packet, group)];

@@ -6,7 +6,7 @@ import { Harness, silent } from "../../test/support/harness.ts";
 import { leavesBy, traceOut } from "../../test/support/sent.ts";
 import { Packet, trace, TraceSwitch } from "../../src/trace/index.ts";
 import { networkTable, portTable } from "../l2/model.ts";
-import { told } from "./packet-in.ts";
+import { punted } from "./packet-in.ts";
 
 let h: Harness;
 let network: string;
@@ -55,8 +55,8 @@ test("a router's question to a group that reports go to gets to all, and does no
   for (const group of ["239.1.2.3", "224.0.0.1", "224.0.0.2", "224.0.0.22"]) {
     const data = buildEthernet({ dst: "01:00:5e:00:00:16", src: macOf(router), ethertype: ethertypes.ipv4 }, buildIpv4({ src: "10.0.0.5", dst: group, protocol: ipProtocols.igmp, ttl: 1 }, buildIgmp({ kind: "query", version: 2, max_resp_code: 10, group: "0.0.0.0" })));
     const registers: Readonly<Record<string, number>> = { in_port_key: key, net: h.view.get(networkTable, network)!.key };
-    const packet: PacketIn = { chassis: "hv1", inPort: 1, table: "multicast_told", data, register: (name: string) => registers[name] ?? 0 };
-    for (const out of told(packet, h.view, silent) as readonly StageOut[]) {
+    const packet: PacketIn = { chassis: "hv1", inPort: 1, table: "multicast_punted", data, register: (name: string) => registers[name] ?? 0 };
+    for (const out of punted(packet, h.view, silent) as readonly StageOut[]) {
       expect(traceOut(h, "multicast", out).punts, group).toEqual([]);
       expect(leavesBy(h, "multicast", out), group).toContain(2);
     }

@@ -3,7 +3,7 @@
 import type { Cancel, LiveView, PacketIn, ServiceDecl, ServiceHost, StageOut } from "#app";
 import { attachmentTable, toPort, type Attachment } from "../l2/model.ts";
 import { queries } from "./messages.ts";
-import { answerS, snoopedHostTable, snoopedTable, word, type Snooped } from "./model.ts";
+import { answerS, snoopedHostTable, snoopedTable, signal, type Snooped } from "./model.ts";
 import { leaving, left } from "./packet-in.ts";
 
 /** Ports that came within a second and are asked apart; those above are when all are. */
@@ -25,7 +25,7 @@ export const querier: ServiceDecl = {
       }
     });
     for (const { id } of host.view.all(snoopedTable)) asking.look(id);
-    host.onPacket("multicast_told", (packet) => asking.leaves(packet));
+    host.onPacket("multicast_punted", (packet) => asking.leaves(packet));
     return undefined;
   },
 };
@@ -127,7 +127,7 @@ class Querier {
       since.set(chassis, first);
       // The others' masters have asked theirs meanwhile too, each once in an interval.
       const answered = now - first >= (queryS + answerS(queryS)) * 1000;
-      out.push(...frames.map((data, i): StageOut => ({ chassis, stage: "forward", registers: { net: key, from_tunnel: 1, from_network: 1, ...(answered && i === 0 && { router: word.filter }) }, data })));
+      out.push(...frames.map((data, i): StageOut => ({ chassis, stage: "forward", registers: { net: key, from_tunnel: 1, from_network: 1, ...(answered && i === 0 && { router: signal.filter }) }, data })));
     }
     this.since.set(id, since);
     this.host.send(out);

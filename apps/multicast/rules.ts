@@ -7,7 +7,7 @@ import {
 import {
   addressTable, admitListener, attachmentTable, chosenSegmentTable, extraMacs, handleMulticast, isAnothers, isCarried, lanScope, networkTable, portTable, type Attachment, type Port,
 } from "../l2/model.ts";
-import { filterS, memberS, multicastSettings, snoopedHostTable, snoopedTable, snoopingScope, word, type Snooped, type SnoopedHost } from "./model.ts";
+import { filterS, memberS, multicastSettings, snoopedHostTable, snoopedTable, snoopingScope, signal, type Snooped, type SnoopedHost } from "./model.ts";
 import { multicast } from "./tables.ts";
 
 /** Of a host in all, as of what is learned of MACs: beyond, what ends soonest of whoever has most goes first. */
@@ -131,7 +131,7 @@ const port = multicast.rule({
     if (settings === undefined) return;
     const scope = chassisScope(at.chassis);
     const sender = { "reg:in_port_key": at.port_key } as const;
-    out.flow(scope, "multicast_told", { priority: 100, match: sender, meter: at.slot, actions: [{ type: "punt" }] });
+    out.flow(scope, "multicast_punted", { priority: 100, match: sender, meter: at.slot, actions: [{ type: "punt" }] });
     const row = view.get(portTable, at.port_id);
     // Whoever has no port security gets all of it, and says what it likes.
     if (row?.port_security_enabled !== true) return;
@@ -171,15 +171,15 @@ export const staticFlows = multicast.static((out) => {
   const here = { "reg:from_tunnel": 0 } as const;
   const afar = { "reg:from_tunnel": 1 } as const;
   const secured = { ...here, "reg:secured": 1 } as const;
-  const toController = [toTable("multicast_told")] as const;
+  const toController = [toTable("multicast_punted")] as const;
   const toJoin = [load("multicast_joins", 1), toTable("multicast_join")] as const;
   // What the controller says: by way of conntrack, which forgets it. What a packet-out itself learns, a switch does not look again at cached flows for.
   for (const { eth_type } of families) {
     const said = (what: number) => ({ priority: 310, match: { "reg:from_network": 1, "reg:router": what, eth_type } }) as const;
     const by = (table: "multicast_join" | "multicast_begin") => ({ type: "ct", zone: "ct_zone", then: { table } }) as const;
-    out.flow(all, "multicast", { ...said(word.joined), actions: [load("router", 0), load("multicast_joins", 1), by("multicast_join")] });
-    out.flow(all, "multicast", { ...said(word.left), actions: [load("router", 0), load("multicast_joins", 0), by("multicast_join")] });
-    out.flow(all, "multicast", { ...said(word.filter), actions: [load("router", 0), by("multicast_begin")] });
+    out.flow(all, "multicast", { ...said(signal.joined), actions: [load("router", 0), load("multicast_joins", 1), by("multicast_join")] });
+    out.flow(all, "multicast", { ...said(signal.left), actions: [load("router", 0), load("multicast_joins", 0), by("multicast_join")] });
+    out.flow(all, "multicast", { ...said(signal.filter), actions: [load("router", 0), by("multicast_begin")] });
   }
   // Only a port without port security may be a router, and ask.
   out.flow(all, "multicast", { priority: 300, match: { ...secured, ...IGMP, ipv4_dst: ALL_HOSTS }, actions: [] });

@@ -14,7 +14,7 @@ export const multicast = definePipeline({
         "reg:secured", "reg:from_tunnel", "reg:from_network", "reg:router", "eth_dst", "eth_type", "ip_proto", "ipv4_dst", "ipv6_dst", "icmpv6_type",
       ],
     },
-    multicast_told: { stage: "flood", miss: "drop", aside: true, about: "reports that a switch cannot read, metered for each port, to the controller: it says the same in reports that one can", match: ["reg:in_port_key"] },
+    multicast_punted: { stage: "flood", miss: "drop", aside: true, about: "reports that a switch cannot read, metered for each port, to the controller: it says the same in reports that one can", match: ["reg:in_port_key"] },
     multicast_begin: { stage: "flood", miss: "drop", aside: true, about: "the controller has asked all ports, and they have had the time to answer: from now on multicast is filtered, for a while", match: ["reg:net"] },
     multicast_join: {
       stage: "flood", miss: "drop", aside: true, about: "reports: the port, or the other chassis, is learned to want the group, or not any more",
