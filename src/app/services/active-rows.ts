@@ -1,5 +1,5 @@
 // Which resources are ACTIVE: a row of a stored table says it of each, written when switches have confirmed the flows, and taken away when there are none any more.
-import type { ServiceDecl, ServiceHost } from "../service.ts";
+import type { Cancel, ServiceDecl, ServiceHost } from "../service.ts";
 import type { AnyTable, ReadView, Table } from "../table.ts";
 
 export interface ActiveRowsOptions {
@@ -18,7 +18,7 @@ export interface ActiveRowsOptions {
   readonly isActive: (host: ServiceHost, id: string, since: number) => boolean | undefined;
 }
 
-/** Seconds between looks while one waits. */
+/** Seconds from what may have changed something to a look at it. */
 const LOOK_S = 0.1;
 /** Rows that are written in one transaction. */
 const AT_ONCE = 500;
@@ -33,23 +33,43 @@ export function activeRows({ name, about, what, into, of, by, waitsFor = [], isA
     start(host) {
       /** Generation from which on the flows of those that wait are there. */
       const due = new Map<string, number>();
-      let looking = false;
-      const wait = (): void => {
+      /** A look is due, or under way; and something happened since it began. */
+      let [looking, again] = [false, false];
+      let stopListening: Cancel | undefined;
+      const soon = (): void => {
+        again = true;
+        listen();
         if (looking || due.size === 0) return;
         looking = true;
         host.after(LOOK_S, async () => {
+          again = false;
           try {
             await look();
+          } catch (error) {
+            again = true;
+            throw error;
           } finally {
             looking = false;
-            wait();
+            listen();
+            if (again) soon();
           }
         });
+      };
+      /** Who waits for a switch that is away is not looked at until one says something. */
+      const listen = (): void => {
+        if (due.size > 0) stopListening ??= host.onConfirmed(soon);
+        else {
+          stopListening?.();
+          stopListening = undefined;
+        }
       };
       const look = async (): Promise<void> => {
         const changed = new Map<string, boolean>();
         for (const [id, since] of due) {
-          if (changed.size >= AT_ONCE) break;
+          if (changed.size >= AT_ONCE) {
+            again = true;
+            break;
+          }
           const active = isActive(host, id, since);
           if (active === undefined) continue;
           if ((host.view.get(into, id) !== undefined) !== active && host.acts(id)) changed.set(id, active);
@@ -64,17 +84,20 @@ export function activeRows({ name, about, what, into, of, by, waitsFor = [], isA
           }
         });
         // What changed meanwhile is looked at again.
-        for (const [id, since] of written) if (due.get(id) === since) due.delete(id);
+        for (const [id, since] of written) {
+          if (due.get(id) === since) due.delete(id);
+          else again = true;
+        }
       };
       host.onCommit([...of, ...by, ...waitsFor], (changes, generation) => {
         const isOfAll = (table: AnyTable): boolean => waitsFor.includes(table);
         for (const { table, id } of changes) if (!isOfAll(table)) due.set(id, generation);
         if (changes.some((c) => isOfAll(c.table))) for (const id of due.keys()) due.set(id, generation);
-        wait();
+        soon();
       });
       const lookAtAll = (): void => {
         for (const table of resources) for (const { id } of host.view.all(table)) due.set(id, 1);
-        wait();
+        soon();
       };
       host.onShare(lookAtAll);
       lookAtAll();
