@@ -2,7 +2,7 @@
 import type { App } from "#app";
 import { answers } from "./explain.ts";
 import { aliases, extend, references, resources } from "./api.ts";
-import { associatedPortTable, associationTable, localIpPlaceTable, localIpTable, openedMeters } from "./model.ts";
+import { associatedPortTable, associationTable, localIpHostTable, localIpPlaceTable, localIpTable, openedMeters } from "./model.ts";
 import { derive, portContext, rules } from "./rules.ts";
 import { localIp } from "./tables.ts";
 
@@ -10,7 +10,7 @@ export default {
   name: "local-ip",
   about: "local IPs: addresses of a network that lead to a port on the sender's own host",
   requires: ["l2", "ipam"],
-  tables: [localIpTable, associationTable, associatedPortTable, localIpPlaceTable],
+  tables: [localIpTable, associationTable, associatedPortTable, localIpPlaceTable, localIpHostTable],
   pools: [openedMeters],
   resources,
   extend,

@@ -51,11 +51,15 @@ export interface LocalIpPlace extends Row {
   /** Nobody has the local port, and it is not one of the network's own, whose addresses are known everywhere: whoever asks for the address is answered where there is an association. */
   readonly answers: boolean;
 }
+export const localIpPlaceTable = defineTable<LocalIpPlace>()("local_ip_place", { derived: true, pairs: { here: (p) => [p.network_id, p.chassis] } });
+
+/** Ports of a network at a host where local IPs lead somewhere pass the tables (derived). `id`: hereOf. */
+export interface LocalIpHost extends Row {
+  /** Answers are translated back. */
+  readonly translates: boolean;
+}
+export const localIpHostTable = defineTable<LocalIpHost>()("local_ip_host", { derived: true });
 export const hereOf = (network: string, chassis: string): string => `${network}|${chassis}`;
-export const localIpPlaceTable = defineTable<LocalIpPlace>()("local_ip_place", {
-  derived: true,
-  indexes: { here: (p) => hereOf(p.network_id, p.chassis), /** Where answers are translated back. */ translated: (p) => (p.mode === "translate" ? hereOf(p.network_id, p.chassis) : undefined) },
-});
 
 /** The zone is the associated port's, whichever Local IPs lead to it: its answers are looked up in one. */
 export const zoneHolderOf = (port: string): string => `local-ip/${port}`;

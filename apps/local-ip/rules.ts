@@ -3,7 +3,7 @@ import {
   chassisScope, claim, claimTable, derivation, each, eachPair, familyMatch, ipDst, ipSrc, load, next, numberOf, setField, zonePool, type Claim, type PortContext, type PortPlace, type ReadView,
 } from "#app";
 import { activeAttachment, addressId, addressTable, answerFor, attachmentTable, isNetworkPort, networkTable, portTable } from "../l2/model.ts";
-import { associatedPortTable, associationTable, hereOf, localIpPlaceTable, localIpTable, openedMeter, OPENED_METER, zoneHolderOf, type AssociatedPort, type LocalIpPlace } from "./model.ts";
+import { associatedPortTable, associationTable, hereOf, localIpHostTable, localIpPlaceTable, localIpTable, openedMeter, OPENED_METER, zoneHolderOf, type AssociatedPort, type LocalIpHost, type LocalIpPlace } from "./model.ts";
 import { localIp } from "./tables.ts";
 
 export const derive = [
@@ -37,6 +37,13 @@ export const derive = [
         mode: local.ip_mode, answers: !isNetworkPort(own) && view.by(attachmentTable, "port", own.id).length === 0,
       };
     },
+  }),
+  derivation({
+    name: "hosts",
+    on: eachPair(localIpPlaceTable, "here"),
+    into: localIpHostTable,
+    reads: [localIpPlaceTable],
+    derive: ({ a: network, b: chassis }, view): LocalIpHost => ({ id: hereOf(network, chassis), translates: view.byPair(localIpPlaceTable, "here", network, chassis).some((p) => p.mode === "translate") }),
   }),
   derivation({
     name: "zones",
@@ -90,8 +97,8 @@ export const rules = [
   }),
 ];
 
-const isHere = (index: "here" | "translated") => (view: ReadView, { port_id, chassis }: PortPlace): boolean => {
+const hostAt = (view: ReadView, { port_id, chassis }: PortPlace): Readonly<LocalIpHost> | undefined => {
   const network = view.get(portTable, port_id)?.network_id;
-  return network !== undefined && view.count(localIpPlaceTable, index, hereOf(network, chassis)) > 0;
+  return network === undefined ? undefined : view.get(localIpHostTable, hereOf(network, chassis));
 };
-export const portContext: readonly PortContext[] = [{ ingress: isHere("here"), egress: isHere("translated") }];
+export const portContext: readonly PortContext[] = [{ ingress: (view, place) => hostAt(view, place) !== undefined, egress: (view, place) => hostAt(view, place)?.translates === true }];
