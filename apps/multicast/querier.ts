@@ -82,9 +82,12 @@ class Querier {
       const id = `${packet.register("in_port_key")}|${group}`;
       if (this.parting.has(id) || this.parting.size >= PARTING_MAX) continue;
       this.parting.add(id);
+      // Not the packet itself, which may be long, waits.
+      const { chassis } = packet;
+      const said = left(packet, group);
       this.host.after(PARTING_S, () => {
         this.parting.delete(id);
-        if (this.host.masters(packet.chassis)) this.host.send(left(packet, group));
+        if (this.host.masters(chassis)) this.host.send(said);
       });
     }
   }

@@ -105,3 +105,12 @@ test("in a private VLAN what a port sends is copied before it is stopped, and no
   expect(leaves(1, asks)).toEqual(["8"]);
   expect(leaves(1, { eth_src: macOf(a), eth_dst: macOf(b), eth_type: 0x800, ipv4_src: ipOf(a), ipv4_dst: "10.0.0.99", ip_proto: 17, udp_src: 1, udp_dst: 2 })).toEqual(["8"]);
 });
+
+test("where the network is not transparent a frame with a tag is nobody's, and not copied", async () => {
+  const plain = (await h.create("network", {})).id;
+  const [a, b, ears] = [await port(1, OPEN, plain), await port(2, OPEN, plain), await port(9, OPEN, plain)];
+  await tap(ears, a, "OUT");
+  const frame = { eth_src: macOf(a), eth_dst: macOf(b), eth_type: 0x88b5 };
+  expect(leaves(1, frame)).toEqual(["2", "9"]);
+  expect(leaves(1, { ...frame, vlan_vid: VLAN_PRESENT | 10 })).toEqual([]);
+});
