@@ -1,9 +1,10 @@
 // What networks cost that filter multicast, and others; who is asked when, and when a switch may filter.
-import { parsePacket } from "packet-codec";
+import { buildEthernet, buildIgmp, buildIpv4, ethertypes, ipProtocols, parsePacket } from "packet-codec";
 import { afterEach, expect, test } from "vitest";
 import type { StageOut } from "#app";
 import { Harness, textOf } from "../../test/support/harness.ts";
-import { snoopedTable, signal } from "./model.ts";
+import { attachmentTable, portTable } from "../l2/model.ts";
+import { signal, snoopedTable } from "./model.ts";
 
 const open: Harness[] = [];
 afterEach(async () => {
@@ -113,4 +114,25 @@ test("all are asked once in an interval; a switch is told to filter when all had
   expect(rounds(3)).toEqual([["hv1!", "hv2"], ["hv1!", "hv2"], ["hv1!", "hv2!"]]);
   await port(h, "hv2", network);
   expect(asked(h, 3).filter((l) => l.includes("alone"))).toEqual(["2 hv2 alone"]);
+});
+
+test("who leaves groups without end keeps no port of another project from leaving one", async () => {
+  const h = await made(true);
+  const network = (await h.create("network", { shared: true })).id;
+  const [noisy, other] = [await port(h, "hv1", network, { project_id: "noisy" }), await port(h, "hv1", network, { project_id: "other" })];
+  const leaves = async (id: string, groups: readonly string[]): Promise<void> => {
+    const [at, { mac_address }] = [h.view.get(attachmentTable, id)!, h.view.get(portTable, id)!];
+    const report = buildIgmp({ kind: "reportV3", records: groups.map((group) => ({ type: 3, group, sources: [] })) });
+    const data = buildEthernet({ dst: "01:00:5e:00:00:16", src: mac_address, ethertype: ethertypes.ipv4 }, buildIpv4({ src: "10.0.0.5", dst: "224.0.0.22", protocol: ipProtocols.igmp, ttl: 1 }, report));
+    const match = { [h.layout.register("in_port_key").field]: at.port_key, [h.layout.register("net").field]: at.net_key };
+    h.packets.handle({ chassis: "hv1", inPort: at.ofport, tableId: h.layout.table("multicast_punted").id, data, match });
+    await new Promise((done) => setImmediate(done));
+  };
+  for (let n = 0; n < 700; n++) await leaves(noisy, Array.from({ length: 16 }, (_, i) => `239.${n >> 8}.${n & 0xff}.${i}`));
+  await leaves(other, ["239.250.0.1"]);
+  h.sent.splice(0);
+  h.clock.advance(2000);
+  const left = h.sent.flatMap(({ packet }) => ((packet as StageOut).registers.router === signal.left ? [(parsePacket((packet as StageOut).data).igmp as { group: string }).group] : []));
+  expect(left).toContain("239.250.0.1");
+  expect(left.length).toBeLessThanOrEqual(10_000);
 });

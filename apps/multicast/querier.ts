@@ -1,7 +1,7 @@
 // Asks ports which groups they want, each network at a second of its own, and tells switches when to filter: once all ports of the network were asked, and had time to answer, while the switch
 // was there to hear it. Nothing is kept of what they say. A controller that takes over from another asks at once and tells later: switches filter long enough for that.
-import type { Cancel, LiveView, PacketIn, ServiceDecl, ServiceHost, StageOut } from "#app";
-import { attachmentTable, toPort, type Attachment } from "../l2/model.ts";
+import { Shares, type Cancel, type LiveView, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { attachmentTable, senderOf, toPort, type Attachment } from "../l2/model.ts";
 import { queries } from "./messages.ts";
 import { answerS, snoopedHostTable, snoopedTable, signal, type Snooped } from "./model.ts";
 import { leaving, left } from "./packet-in.ts";
@@ -10,7 +10,7 @@ import { leaving, left } from "./packet-in.ts";
 const NEWCOMERS_MAX = 10_000;
 /** Seconds until a port has left that says so: Last Member Query Time, RFC 2236 section 8.8, twice that interval. A switch looks at what it counted each half of a second. */
 const PARTING_S = 2;
-/** So many at a time; those above are forgotten when they are not heard any more. */
+/** So many at a time, shared among projects; those above are forgotten when they are not heard any more. */
 const PARTING_MAX = 10_000;
 
 export const querier: ServiceDecl = {
@@ -41,8 +41,8 @@ class Querier {
   /** Ports that came since the last turn, and before it: these have their flows. */
   private newcomers = new Set<string>();
   private ready = new Set<string>();
-  /** Groups that ports are about to have left. */
-  private readonly parting = new Set<string>();
+  /** Groups that ports are about to have left, with what takes that back. */
+  private readonly parting = new Shares<Cancel>(PARTING_MAX);
   private turns = 0;
   /** Stops the turns: there are none where no network is filtered. */
   private stop: Cancel | undefined;
@@ -78,17 +78,18 @@ class Querier {
 
   /** A while later: what a switch counts of a report before, it may learn again until then. */
   leaves(packet: PacketIn): void {
+    const owner = senderOf(this.view, packet)?.project_id ?? "";
     for (const group of leaving(packet, this.view)) {
       const id = `${packet.register("in_port_key")}|${group}`;
-      if (this.parting.has(id) || this.parting.size >= PARTING_MAX) continue;
-      this.parting.add(id);
+      if (this.parting.has(id) || !this.parting.admits(owner)) continue;
       // Not the packet itself, which may be long, waits.
       const { chassis } = packet;
       const said = left(packet, group);
-      this.host.after(PARTING_S, () => {
+      const cancel = this.host.after(PARTING_S, () => {
         this.parting.delete(id);
         if (this.host.masters(chassis)) this.host.send(said);
       });
+      this.parting.put(id, owner, cancel)?.[1]();
     }
   }
 
