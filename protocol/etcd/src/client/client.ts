@@ -107,6 +107,8 @@ export class EtcdClient {
     const members = this.endpoints.all.length;
     let uncertain = false;
     let renewed = false;
+    /** Why there was no answer, as the last one said who knew: that time is over says nothing of it. */
+    let reason: string | undefined;
     for (let asked = 1; ; asked++) {
       this.checkOpen();
       const endpoint = this.endpoints.current;
@@ -119,7 +121,9 @@ export class EtcdClient {
         if (!(error instanceof EtcdError)) throw error;
         if (this.closed) throw new EtcdError("CLOSED", "the client of etcd is closed", error.fields, error);
         uncertain ||= error.fields.uncertain === true;
-        const known: EtcdError = uncertain && error.fields.uncertain !== true ? new EtcdError(error.code, error.message, { ...error.fields, uncertain }, error.cause) : error;
+        if (error.code === "UNAVAILABLE") reason = error.message;
+        const message = error.code === "TIMEOUT" && reason !== undefined ? `${error.message}; before that, ${reason}` : error.message;
+        const known = new EtcdError(error.code, message, { ...error.fields, ...(uncertain && { uncertain }) }, error.cause);
         if (error.code === "UNAUTHENTICATED" && this.user !== undefined && !renewed && error.fields.call !== procedures.authenticate.name) {
           // A token goes with the restart of a member, or of age.
           renewed = true;
