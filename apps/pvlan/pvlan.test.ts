@@ -41,6 +41,11 @@ afterEach(async () => {
   await h.close();
 });
 
+test("who is asked for is judged once: behind the table that says of which community he is, so that what goes on does not come there again", () => {
+  const at = (table: string): number => h.layout.table(table).id;
+  expect([at("pvlan_asked") > at("pvlan_out"), at("pvlan_heard") > at("pvlan_in")]).toEqual([true, true]);
+});
+
 test("a port that is kept apart stops what others of its kind send, on its host; its address and MAC are known where its network is; others have nothing of it", async () => {
   const [a, b, c, open] = [await port({ pvlan_type: "isolated" }), await port({ pvlan_type: "community", pvlan_community: "blue" }), await port({ pvlan_type: "community", pvlan_community: "blue" }), await port({ pvlan_type: "promiscuous" })];
   expect([a, b].map(({ pvlan_type, pvlan_community }) => [pvlan_type, pvlan_community])).toEqual([["isolated", null], ["community", "blue"]]);

@@ -9,8 +9,8 @@ export const pvlan = definePipeline({
       stage: "ingress", miss: "next", about: "addresses of ports that are kept apart, asked for or sent to: of which community they are",
       match: ["reg:in_port_key", "reg:net", "eth_type", "arp_tpa", "ip_proto", "icmpv6_type", "ipv6_nd_target", "ipv4_dst", "ipv6_dst"],
     },
-    pvlan_asked: { stage: "ingress", aside: true, miss: "next", about: "what a port that is kept apart sends to such an address goes on within its community alone", match: ["reg:in_port_key", "reg:pvlan_class"] },
+    pvlan_asked: { stage: "ingress", aside: true, after: ["pvlan_out"], miss: "next", about: "what a port that is kept apart sends to such an address goes on within its community alone", match: ["reg:in_port_key", "reg:pvlan_class"] },
     pvlan_in: { stage: "egress", before: ["push_tag"], miss: "next", about: "senders that are kept apart, by their MAC: of which community they are", match: ["reg:net", "eth_src"] },
-    pvlan_heard: { stage: "egress", aside: true, before: ["push_tag"], miss: "next", about: "what they send gets to ports that are kept apart within their community alone", match: ["reg:out_port_key", "reg:pvlan_class"] },
+    pvlan_heard: { stage: "egress", aside: true, after: ["pvlan_in"], before: ["push_tag"], miss: "next", about: "what they send gets to ports that are kept apart within their community alone", match: ["reg:out_port_key", "reg:pvlan_class"] },
   },
 });

@@ -20,6 +20,8 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   expect(h.complaints).toEqual([]);
+  // What looked at the last change is done.
+  await h.clock.run(1000);
   expect(h.receivers.size).toBe(0);
   await h.close();
 });
