@@ -51,6 +51,8 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["flat", "in tunnels"]
     await machine.configure("link set lo up", `addr replace ${UP}/24 dev eth0`, `addr add ${OTHER}/32 dev eth0`, `addr add ${UP6}/64 dev eth0 nodad`, `route add 2001:db8:1::/64 via ${gateway6} dev eth0`);
     floating = ((await cloud.create("floatingip", { floating_network_id: network.id, port_id: b.port.id })) as unknown as { floating_ip_address: string }).floating_ip_address;
     await cloud.synced();
+    // Until all watch each other what leaves may change its gateway, and lose its connection.
+    await cloud.gatewaysUsable(1);
     for (const [from, to] of [[a, UP], [b, UP], [a, UP6]] as const) await until(`an answer of ${to}`, () => from.vm.reaches(to), { timeoutMs: 20_000 });
     for (const [name, rules] of Object.entries<readonly Record<string, unknown>[]>({
       // Of one machine, but for what it says to one outside.
