@@ -345,7 +345,7 @@ export class EtcdStorage implements Storage {
       if (!("won" in written)) {
         this.flight = undefined;
         // Where the next ones are known by then, the rest comes in its time.
-        await before(end, this.lost(written.head, written.entries), () => this.generation > after);
+        await before(end, this.lost(written.head, written.entries, after), () => this.generation > after);
         return { conflict: this.generation };
       }
       revision = written.won;
@@ -368,10 +368,12 @@ export class EtcdStorage implements Storage {
     return last;
   }
 
-  /** Another one was first: its entries are applied before anything is decided anew. */
-  private async lost(head: At<Head> | undefined, entries: readonly Found[]): Promise<void> {
-    const { generation } = this;
-    for (const entry of entries) if (entry.first > generation) this.incoming.set(entry.first, entry);
+  /**
+   * Another one was first: its entries are applied before anything is decided anew. `generation`: that was known when etcd was asked. The watch may have told of more
+   * before the answer came, which then is older than what is known, without anything having been put back.
+   */
+  private async lost(head: At<Head> | undefined, entries: readonly Found[], generation: number): Promise<void> {
+    for (const entry of entries) if (entry.first > this.generation) this.incoming.set(entry.first, entry);
     await this.take().catch((error: unknown) => {
       throw explain(error);
     });
