@@ -1,7 +1,7 @@
 // Local IPs and their associations by the API, and the flows of it: at hosts that have an associated port, and there alone.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Harness, textOf } from "../../test/support/harness.ts";
-import { portTable } from "../l2/model.ts";
+import { addressTable, portTable } from "../l2/model.ts";
 import { associationTable, localIpTable } from "./model.ts";
 
 let h: Harness;
@@ -29,7 +29,7 @@ const flows = (host: string, table: string): string[] => {
   return [...h.engine.flowsOf(host)].filter((f) => f.table === id && f.priority > 0).map(textOf).sort();
 };
 const all = (): string[] => ["hv1", "hv2"].flatMap((host) => [...h.engine.flowsOf(host)].map((f) => `${host} ${textOf(f)}`)).sort();
-const ipOf = (id: string): string => h.view.by({ name: "address" } as never, "port" as never, id).map((a) => (a as unknown as { ip: string }).ip)[0]!;
+const ipOf = (id: string): string => h.view.by(addressTable, "port", id)[0]!.ip;
 
 beforeEach(async () => {
   h = await Harness.make();

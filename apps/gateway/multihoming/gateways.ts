@@ -10,7 +10,7 @@ interface FixedIp {
   readonly subnet_id?: string;
   readonly ip_address?: string;
 }
-export interface GatewayInfo {
+export interface GatewayInfo extends Values {
   readonly network_id: string;
   readonly enable_snat?: boolean;
   readonly external_fixed_ips?: readonly FixedIp[];
@@ -71,12 +71,12 @@ export function addGateway(tx: Tx, router: Router, info: GatewayInfo, ctx: ApiCo
   const gateway: RouterGateway = { id: port.id, router_id: router.id, network_id, position: at ?? last + 1, enable_snat: info.enable_snat ?? true, ...drainedFor(tx, port.id) };
   tx.put(routerGatewayTable, gateway);
   tx.put(routerLinkTable, { id: port.id, router_id: router.id });
-  ctx.ask(gatewaySaid, tx, gateway, info as unknown as Values, ctx);
+  ctx.ask(gatewaySaid, tx, gateway, info, ctx);
 }
 
 /** What is said of it; the port stays. */
 export function changeGateway(tx: Tx, gateway: RouterGateway, info: GatewayInfo, ctx: ApiContext): void {
-  ctx.ask(gatewaySaid, tx, gateway, info as unknown as Values, ctx);
+  ctx.ask(gatewaySaid, tx, gateway, info, ctx);
   if (info.enable_snat !== undefined && info.enable_snat !== gateway.enable_snat) tx.put(routerGatewayTable, { ...gateway, enable_snat: info.enable_snat });
   // Any address is as good as none said.
   if (fixedIpsOf(info).length === 0) return;
