@@ -368,3 +368,10 @@ test("what a change costs does not depend on the number of other tenants", async
   console.log(worst.map(([kind, cost]) => `${kind}: ${JSON.stringify(cost)}`).join("\n"));
   for (const kind of ["port name", "group create", "network create", "subnet create"]) expect(few[kind]!.flowMods, kind).toBe(0);
 }, 120_000);
+
+test("a table that is reached by name stands behind those of its app and stage that lead on: what leaves it by `next` does not come to them again", async () => {
+  const { layout } = await make();
+  const before = layout.tables.filter((aside) => aside.aside === true && aside.miss === "next").flatMap((aside) =>
+    layout.tables.filter((t) => t.app === aside.app && t.stage === aside.stage && t.aside !== true && t.last !== true && t.id > aside.id).map((t) => `${aside.name} comes before ${t.name}`));
+  expect(before).toEqual([]);
+});
