@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 
 import { Backoff } from "./backoff.ts";
 import { connect, insert, mutate, namedUuid, OvsdbClient, OvsdbOutcomeError, parseRemotes, Replica, update, wait, type ClientOptions, type Row, type RowChange } from "../index.ts";
-import { haveOvs, RealServer, result, scriptedServer, until } from "../testing/support.ts";
+import { haveOvs, loseSession, RealServer, received, result, scriptedServer, until } from "../testing/support.ts";
 import { Cluster } from "../testing/cluster.ts";
 
 const DB = "Open_vSwitch";
@@ -98,9 +98,8 @@ describe.skipIf(!haveOvs)("a client of one server", () => {
     await client.attach(extra);
     await client.ready();
     expect([...extra.table("Database").values()].map((row) => row["name"]).sort()).toEqual([DB, "_Server"].sort());
-    client.session!.socket.destroy();
-    await until(() => !extra.synced);
-    await until(() => extra.synced);
+    await loseSession(client);
+    await until(() => extra.synced && extra.session === client.session);
     await client.ready();
     client.detach(extra);
     expect(extra.session).toBeUndefined();
@@ -152,10 +151,7 @@ describe.skipIf(!haveOvs)("a client of one server", () => {
     // several at once: the last one counts, for all
     await Promise.all([client.setConditions({ Bridge: [false] }), client.setConditions({ Bridge: [["name", "==", "c1"]] }), client.setConditions({ Bridge: [["name", "!=", "c2"]] })]);
     expect(bridges(client)).toEqual(["c1", "c3"]);
-    const lost = client.session!;
-    lost.socket.destroy();
-    // Another one may be there already.
-    await until(() => client.session !== lost);
+    await loseSession(client);
     await client.setConditions({ Bridge: [["name", "!=", "c3"]] });
     await client.ready();
     expect(bridges(client)).toEqual(["c1", "c2"]);
@@ -394,9 +390,3 @@ describe.skipIf(!haveOvs)("a client of a cluster", () => {
     expect(full).toBeGreaterThan(again);
   }, 60_000);
 });
-
-/** Bytes that the session of a client has received so far. */
-async function received(client: OvsdbClient): Promise<number> {
-  await client.session!.listDbs();
-  return (client.session!.socket as unknown as { bytesRead: number }).bytesRead;
-}

@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
+import type { OvsdbClient } from "../client/client.ts";
 import { MessageScanner } from "../wire/framing.ts";
 import { parseExact, stringify, type Json, type JsonObject } from "../wire/json.ts";
 
@@ -41,6 +42,19 @@ export async function until(condition: () => boolean, timeoutMs = 5000): Promise
     if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${condition.toString()}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+/** Cuts the session of a client off, and waits until it knows: another one may be there as soon. */
+export async function loseSession(client: OvsdbClient): Promise<void> {
+  const lost = client.session!;
+  lost.socket.destroy();
+  await until(() => client.session !== lost);
+}
+
+/** Bytes that the session of a client has received so far. */
+export async function received(client: OvsdbClient): Promise<number> {
+  await client.session!.listDbs();
+  return (client.session!.socket as unknown as { bytesRead: number }).bytesRead;
 }
 
 /** A real ovsdb-server with the Open_vSwitch database in a private directory. */
