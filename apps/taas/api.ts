@@ -1,11 +1,11 @@
 // The resources tap_services, tap_flows and tap_mirrors. Ports at either end are of the project that copies: nobody hears another's packets.
-import { conflict, defineResource, extendResource, forbidden, invalidInput, memberOf, notFound, orNull, reference, type Alias, type ApiContext, type LiveView, type Row, type Tx } from "#app";
+import { conflict, defineResource, extendResource, forbidden, invalidInput, memberOf, notFound, orNull, reference, show, type Alias, type ApiContext, type LiveView, type Row, type Tx } from "#app";
 import { portResource, portTable, type Port } from "../l2/model.ts";
 import { isEndpoint } from "./mirrors.ts";
 import {
-  COPIES_MAX, DIRECTIONS, MIRROR_TYPES, tapActiveTable, tapFlowResource, tapFlowTable, tapMirrorResource, tapMirrorTable, tapServiceResource, tapServiceTable, type Direction, type TapFlow, type TapMirror, type TapService,
+  COPIES_MAX, DIRECTIONS, MIRROR_TYPES, remoteOf, TAG_FLOWS_MAX, tapActiveTable, tapFlowResource, tapFlowTable, tapMirrorResource, tapMirrorTable, tapServiceResource, tapServiceTable, type Direction, type TapFlow, type TapMirror, type TapService,
 } from "./model.ts";
-import { parseVlans } from "./vlans.ts";
+import { parseVlans, partsOf, type VlanRange } from "./vlans.ts";
 
 const MEMBER = memberOf();
 const READER = "rule:admin_only or (role:reader and project_id:%(project_id)s)";
@@ -64,13 +64,23 @@ function checkCopies(tx: Tx, port: string, more: number): void {
   if (now + more > COPIES_MAX) throw conflict("TooManyCopies", `Port ${port} is copied ${now} times by tap flows and tap mirrors; ${COPIES_MAX} is the most.`);
 }
 
-/** @throws ApiError 400 naming the attribute */
-function checkVlans(text: string): void {
+/** What a filter lets through, empty: everything. @throws ApiError 400 naming the attribute */
+function vlansOf(text: string | null): VlanRange[] {
+  if (text === null) return [];
   try {
-    parseVlans(text);
+    return parseVlans(text);
   } catch (error) {
-    if (error instanceof RangeError) throw invalidInput(`'vlan_filter' '${text.slice(0, 64)}': ${error.message}`);
+    if (error instanceof RangeError) throw invalidInput(`'vlan_filter' '${show(text)}': ${error.message}`);
     throw error;
+  }
+}
+
+/** @throws ApiError 400 naming the attribute when the switch of the port would need too many flows to tell tags apart */
+function checkTags(tx: Tx, added: TapFlow): void {
+  const filters = [added, ...tx.by(tapFlowTable, "source", added.source_port)].map((f) => ({ direction: f.direction, vlans: vlansOf(f.vlan_filter) }));
+  for (const direction of ["IN", "OUT"] as const) {
+    const count = partsOf(filters.filter((f) => f.direction === direction || f.direction === "BOTH").map((f) => f.vlans)).length;
+    if (count > TAG_FLOWS_MAX) throw invalidInput(`'vlan_filter' of this tap flow and of those that port ${added.source_port} has make ${count} flows in direction ${direction}; ${TAG_FLOWS_MAX} are the most. Fewer ranges, or ranges that begin and end at multiples of powers of two, make fewer`);
   }
 }
 
@@ -102,9 +112,8 @@ const tapFlow = defineResource(tapFlowResource, {
     const source = ownPort(input.source_port as string, { project_id }, ctx);
     if (source.id === service.port_id) throw invalidInput(`'source_port' ${source.id} is the port of the tap service itself`);
     checkCopies(tx, source.id, 1);
-    const filter = input.vlan_filter as string | null;
-    if (filter !== null) checkVlans(filter);
-    const row: TapFlow = { id, project_id, name, description, tap_service_id: service.id, source_port: source.id, direction: input.direction as Direction, vlan_filter: filter };
+    const row: TapFlow = { id, project_id, name, description, tap_service_id: service.id, source_port: source.id, direction: input.direction as Direction, vlan_filter: input.vlan_filter as string | null };
+    if (row.vlan_filter !== null) checkTags(tx, row);
     tx.put(tapFlowTable, row);
     return row;
   },
@@ -128,11 +137,11 @@ function checkDirections({ directions, mirror_type }: Pick<TapMirror, "direction
     if (id < 0 || id > TUNNEL_MAX[mirror_type]) throw invalidInput(`'directions' has ${id} for ${direction}; tunnels of type ${mirror_type} have ids from 0 to ${TUNNEL_MAX[mirror_type]}`);
   }
 }
-/** A tunnel to one machine is told by its id alone. @throws ApiError 409 TapMirrorTunnelConflict */
-function checkTunnels(tx: Tx, { directions, remote_ip }: Pick<TapMirror, "directions" | "remote_ip">): void {
-  const taken = new Set(tx.by(tapMirrorTable, "remote", remote_ip).flatMap((m) => Object.values(m.directions)));
-  for (const id of Object.values(directions)) {
-    if (taken.has(id)) throw conflict("TapMirrorTunnelConflict", `Tap Mirror with tunnel_id ${id} to ${remote_ip} exists.`);
+/** Of a project's, a tunnel to one machine is told by its id alone. @throws ApiError 409 TapMirrorTunnelConflict */
+function checkTunnels(tx: Tx, mirror: TapMirror): void {
+  const taken = new Set(tx.by(tapMirrorTable, "remote", remoteOf(mirror)).flatMap((m) => Object.values(m.directions)));
+  for (const id of Object.values(mirror.directions)) {
+    if (taken.has(id)) throw conflict("TapMirrorTunnelConflict", `Tap Mirror with tunnel_id ${id} to ${mirror.remote_ip} exists.`);
     taken.add(id);
   }
 }

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { compare } from "../../test/support/from-scratch.ts";
 import { Harness, textOf } from "../../test/support/harness.ts";
-import { COPIES_MAX } from "./model.ts";
+import { poolNumberTable } from "#app";
+import { COPIES_MAX, mirrorPorts } from "./model.ts";
 
 let h: Harness;
 let port: string;
@@ -81,6 +82,45 @@ test("what no tunnel can be is refused, and what another is", async () => {
   for (let i = 2; i < COPIES_MAX; i++) await mirror({ directions: { IN: 200 + i } });
   expect(await refused({ directions: { IN: 1 } })).toMatch(/^409 TooManyCopies/);
   expect(await refused({ project_id: "q" }, { "x-project-id": "a", "x-roles": "admin" })).toMatch(/^403 PortDoesNotBelongToProject/);
+});
+
+test("projects know nothing of each other's ids: what has one id to one machine leaves a host by one tunnel, as long as somebody sends by it", async () => {
+  const q = { "x-project-id": "q", "x-roles": "member" };
+  const { network_id } = (await h.call("GET", `/v2.0/ports/${port}`, undefined, p)).body.port;
+  const other = (await h.create("port", { network_id }, q)).id;
+  await h.plug("hv1", other, 6);
+  const mine = await mirror({ directions: { BOTH: 101 } });
+  const own = [tunnels("hv1"), flows("hv1", "tap_deliver")];
+  const { status, body } = await h.call("POST", MIRRORS, wanted({ port_id: other, directions: { BOTH: 101 } }), q);
+  expect(status, JSON.stringify(body)).toBe(201);
+  expect(await refused({ port_id: other, directions: { IN: 101 } }, q)).toMatch(/^409 TapMirrorTunnelConflict/);
+  await h.settled();
+  expect([tunnels("hv1"), flows("hv1", "tap_deliver")]).toEqual(own);
+  const copied = flows("hv1", "tap_out").map((f) => /set_field:(0x1\S+)->reg0/.exec(f)![1]);
+  expect(copied).toHaveLength(2);
+  expect(new Set(copied).size).toBe(1);
+  expect((await h.call("DELETE", `${MIRRORS}/${mine}`, undefined, p)).status).toBe(204);
+  await h.settled();
+  expect([tunnels("hv1"), flows("hv1", "tap_deliver")]).toEqual(own);
+  expect((await h.call("DELETE", `${MIRRORS}/${body.tap_mirror.id}`, undefined, q)).status).toBe(204);
+  await h.settled();
+  expect([tunnels("hv1"), flows("hv1", "tap_deliver"), flows("hv1", "tap_out")]).toEqual([[], [], []]);
+});
+
+test("a tunnel for which its host has no port left is a problem, until there is one", async () => {
+  await h.model.transact({ requestId: "full", call: "test" }, (tx) => {
+    for (let n = mirrorPorts.min; n <= mirrorPorts.max; n++) tx.put(poolNumberTable, { id: `mirror-port/hv1|x${n}`, pool: "mirror-port", part: "hv1", holder: `x${n}`, n, claimed: false, releasing: false });
+  });
+  await h.settled();
+  await mirror({ directions: { BOTH: 101 } });
+  expect([tunnels("hv1"), flows("hv1", "tap_out"), flows("hv1", "tap_in").filter((f) => f.includes("clone"))]).toEqual([[], [expect.not.stringContaining("clone")], []]);
+  expect([...h.claims.problems()]).toEqual([expect.objectContaining({
+    kind: "number", switches: ["hv1"], text: expect.stringMatching(/^mirror-port: gre 198\.51\.100\.7 101 on hv1 gets no number: /) as unknown, cure: { text: expect.stringContaining("take away some") as unknown },
+  })]);
+  await h.model.transact({ requestId: "free", call: "test" }, (tx) => tx.delete(poolNumberTable, `mirror-port/hv1|x${mirrorPorts.min}`));
+  await h.settled();
+  expect(tunnels("hv1")).toHaveLength(1);
+  expect([...h.claims.problems()]).toEqual([]);
 });
 
 test("nothing is sent where a host's tunnels end, whoever was there first: it would be taken for another host's", async () => {

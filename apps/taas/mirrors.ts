@@ -1,5 +1,6 @@
-// Tap mirrors: copies leave by a tunnel of their own, GRE or ERSPAN, from the host of the port that is copied to a machine outside. What comes in by such a
-// tunnel is dropped: no flow knows it.
+// Tap mirrors: copies leave by a tunnel, GRE or ERSPAN, from the host of the port that is copied to a machine outside. What comes in by such a tunnel is
+// dropped: no flow knows it. Mirrors of several projects with one id to one machine leave a host by one tunnel: a switch could not tell two apart, nor
+// could the machine.
 import { chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6, numberOf, type AppProblem, type Claim, type LiveView, type ReadView } from "#app";
 import { attachmentTable } from "../l2/model.ts";
 import { copyTable, mirrorPorts, tapMirrorTable, tunnelHolder, type Copy, type Direction, type TapMirror } from "./model.ts";
@@ -19,13 +20,13 @@ export const isEndpoint = (view: ReadView, ip: string): boolean => view.count(ch
 export const derive = [
   derivation({
     name: "mirror-ports", on: each(tapMirrorTable), into: claimTable, reads: [attachmentTable],
-    derive: (mirror, view): Claim[] => view.by(attachmentTable, "port", mirror.port_id).flatMap(({ chassis }) => directionsOf(mirror).map(([direction]) => claim("taas/mirror", mirrorPorts, chassis, tunnelHolder(mirror.id, direction)))),
+    derive: (mirror, view): Claim[] => view.by(attachmentTable, "port", mirror.port_id).flatMap(({ chassis }) => directionsOf(mirror).map(([, id]) => claim(`taas/mirror/${mirror.id}`, mirrorPorts, chassis, tunnelHolder(mirror, id)))),
   }),
   derivation({
     name: "mirror-copies", on: each(tapMirrorTable), into: copyTable, reads: [chassisTable],
     derive(mirror, view): Copy[] {
       if (isEndpoint(view, mirror.remote_ip)) return [];
-      return directionsOf(mirror).map(([direction]) => ({ id: tunnelHolder(mirror.id, direction), port_id: mirror.port_id, direction, vlans: [], to: { tunnel: tunnelHolder(mirror.id, direction) } }));
+      return directionsOf(mirror).map(([direction, id]) => ({ id: `${mirror.id}/${direction}`, port_id: mirror.port_id, direction, vlans: [], to: { tunnel: tunnelHolder(mirror, id) } }));
     },
   }),
 ];
@@ -39,8 +40,8 @@ const tunnels = taas.rule({
     if (isEndpoint(view, remote_ip)) return;
     for (const { chassis } of view.by(attachmentTable, "port", mirror.port_id)) {
       const local = view.get(chassisTable, chassis)?.encap_ip ?? "";
-      for (const [direction, id] of directionsOf(mirror)) {
-        const port = numberOf(view, mirrorPorts, chassis, tunnelHolder(mirror.id, direction));
+      for (const [, id] of directionsOf(mirror)) {
+        const port = numberOf(view, mirrorPorts, chassis, tunnelHolder(mirror, id));
         if (port === undefined) continue;
         out.row(chassisScope(chassis), "Port", `axion-tap-${port}`, {
           interface: {

@@ -41,21 +41,27 @@ export interface TapMirror extends Named {
   readonly directions: Readonly<Partial<Record<Direction, number>>>;
 }
 export const tapMirrorResource = resourceHandle<TapMirror>("tap_mirror");
-export const tapMirrorTable = defineTable<TapMirror>()("tap_mirror", { resource: "tap_mirror", indexes: { project: (m) => m.project_id, port: (m) => m.port_id, remote: (m) => m.remote_ip } });
-/** Who holds the OpenFlow port of the tunnel for one of its directions, at each host. */
-export const tunnelHolder = (mirror: string, direction: string): string => `${mirror}/${direction}`;
+export const tapMirrorTable = defineTable<TapMirror>()("tap_mirror", { resource: "tap_mirror", indexes: { project: (m) => m.project_id, port: (m) => m.port_id, remote: remoteOf } });
+/** Where ids of tunnels are told apart for their users: those of a project to one machine. Projects know nothing of each other's. */
+export function remoteOf({ project_id, remote_ip }: Pick<TapMirror, "project_id" | "remote_ip">): string {
+  return `${project_id} ${remote_ip}`;
+}
+/** Who holds the OpenFlow port of a tunnel, at each host: all mirrors that send by it. Open vSwitch has one tunnel of a type to a machine with an id. */
+export const tunnelHolder = ({ mirror_type, remote_ip }: Pick<TapMirror, "mirror_type" | "remote_ip">, id: number): string => `${mirror_type} ${remote_ip} ${id}`;
 export const mirrorPorts = definePool({ name: "mirror-port", of: "ofport", min: 60_001, max: 64_000, about: "OpenFlow ports of tunnels of tap mirrors" });
 
 /** So many copies of one port's packets; each is work for its switch. */
 export const COPIES_MAX = 8;
+/** Flows of a port's host for tags of one direction: ranges of VLAN ids are matched by prefixes, those of several tap flows where they overlap. */
+export const TAG_FLOWS_MAX = 128;
 
-/** A copy of what a port sends, or gets (derived). `id` is the tap flow's, or the holder's of the tunnel. */
+/** A copy of what a port sends, or gets (derived). `id` is the tap flow's, or `<mirror>/<direction>`. */
 export interface Copy extends Row {
   readonly port_id: string;
   readonly direction: Direction;
   /** Empty: whatever tag. */
   readonly vlans: readonly VlanRange[];
-  /** To a tap service, by its VNI, or by the tunnel of a mirror. */
+  /** To a tap service, by its VNI, or by the tunnel of a mirror, which has this holder. */
   readonly to: { readonly service: string; readonly vni: number } | { readonly tunnel: string };
 }
 export const copyTable = defineTable<Copy>()("tap_copy", { derived: true, indexes: { port: (c) => c.port_id }, pairs: { ports: (c) => ["all", c.port_id] } });

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { compare } from "../../test/support/from-scratch.ts";
 import { Harness, textOf } from "../../test/support/harness.ts";
 import { portTable } from "../l2/model.ts";
-import { COPIES_MAX } from "./model.ts";
+import { COPIES_MAX, TAG_FLOWS_MAX } from "./model.ts";
 
 let h: Harness;
 let network: string;
@@ -109,6 +109,20 @@ test("tags that several flows ask for are copied where each wants them, and twic
   const out = flows("hv1", "tap_out");
   expect(out.map((f) => f.split("clone").length - 1)).toEqual([1, 2, 2]);
   expect(out[0]).toMatch(/^priority=100,reg1=\S+ /);
+});
+
+test("tags take so many flows of a host and no more, however filters lie over each other: what takes more is refused by name", async () => {
+  const to = await service(tap);
+  const odd = (from: number, ranges: number): string => Array.from({ length: ranges }, (_, i) => `${from + 4 * i + 1}-${from + 4 * i + 2}`).join(",");
+  const wanted = (vlan_filter: string, direction = "BOTH") => ({ tap_service_id: to, source_port: source, direction, vlan_filter });
+  const whole = await h.call("POST", FLOWS, { tap_flow: wanted(Array.from({ length: 20 }, (_, i) => `${i * 128 + 1}-${i * 128 + 126}`).join(",")) }, p);
+  expect([whole.status, whole.body.NeutronError?.type, whole.body.NeutronError?.message]).toEqual([400, "InvalidInput", expect.stringMatching(/'vlan_filter' of this .* make 240 flows in direction IN; 128 are the most/)]);
+  await flow(to, source, wanted(odd(0, 32)));
+  await flow(to, source, wanted(odd(1000, 25), "IN"));
+  expect(await refused(FLOWS, "tap_flow", wanted(odd(2000, 8), "BOTH"))).toBe("400 InvalidInput");
+  await flow(to, source, wanted(odd(2000, 8), "OUT"));
+  await flow(to, source, { direction: "IN" });
+  expect(flows("hv1", "tap_in").filter((f) => f.includes("clone")).length).toBeLessThanOrEqual(TAG_FLOWS_MAX + 1);
 });
 
 test("who may copy what: both ports and the service are the project's", async () => {

@@ -74,7 +74,7 @@ export const coreProblemKinds = {
   member_version: { cause: "controllers of the cluster run different versions: an upgrade that is under way, or was not ended", cure: "upgrade those that are left, one after the other" },
   more: { cause: "there are more problems of one kind than are listed", cure: "mend those that are listed, the others follow" },
   no_lease: { cause: "this controller cannot renew its lease in etcd: it writes nothing, and others take its switches if they can", cure: "see that etcd runs, has a leader, and is reached; it comes in again by itself" },
-  number: { cause: "a number (VNI, zone, key) that something asks for is another's, or its pool is empty", cure: "choose another number, or make the pool larger" },
+  number: { cause: "a number (VNI, zone, key) that something asks for is another's, or its pool is empty", cure: "choose another number; of a pool that is empty take away some of what holds numbers, or make it larger" },
   ops_token_file: { cause: "the file of the ops listener's token cannot be used; the token before it stays in force", cure: "mend the file: it is read again when it changes" },
   peer_limit: { cause: "what speaks OpenFlow or OVSDB, or connects to their ports, goes over a limit (limits.md); it stays for a minute after the last time", cure: "look what connects from there, and how large its flow tables and database are" },
   plain_tcp: { cause: "switches are spoken to without TLS from beyond this machine", cure: "start with --tls-cert, --tls-key and --tls-ca" },

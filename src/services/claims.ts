@@ -2,7 +2,7 @@
 // gone ones given back, in one transaction. It looks at what changed alone, but for the start. It is idempotent, so that of several
 // controllers any may do it: the one whose commit brought it about does so at once, others look a moment later whether it is done. A wish
 // that cannot be met waits until the number is free, and is a problem until then.
-import { ApiError, claimTable, giveBack, holderOf, numberId, poolNumberTable, release, spaceOf, take, type Claim, type Pool, type PoolNumber, type ReadView, type RowChange, type Tx } from "#app";
+import { ApiError, chassisTable, claimTable, giveBack, holderOf, numberId, poolNumberTable, release, spaceOf, take, type Claim, type Pool, type PoolNumber, type ReadView, type RowChange, type Tx } from "#app";
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Problem } from "../lib/problem.ts";
@@ -87,13 +87,16 @@ export class Claims {
   }
 
   *problems(): Iterable<Problem> {
-    const common = { kind: "number", severity: "error", resources: [], switches: [] } as const;
+    const common = { kind: "number", severity: "error", resources: [] } as const;
     let named = 0;
-    for (const { text, since } of this.unmet.values()) {
+    for (const { claim: { part, n }, text, since } of this.unmet.values()) {
       if (named++ === NAMED) break;
-      yield { ...common, since: new Date(since).toISOString(), text, cure: { text: "choose another number for one of the two, or make the pool larger" } };
+      // Many pools are of a host.
+      const switches = this.options.view.get(chassisTable, part) === undefined ? [] : [part];
+      const cure = n === undefined ? "take away some of what holds numbers of the pool, or make the pool larger" : "choose another number for one of the two";
+      yield { ...common, switches, since: new Date(since).toISOString(), text, cure: { text: cure } };
     }
-    if (this.unmet.size > NAMED) yield { ...common, since: new Date(this.options.clock.now()).toISOString(), text: `${this.unmet.size - NAMED} more wishes for numbers are not met`, cure: { text: "see those that are named" } };
+    if (this.unmet.size > NAMED) yield { ...common, switches: [], since: new Date(this.options.clock.now()).toISOString(), text: `${this.unmet.size - NAMED} more wishes for numbers are not met`, cure: { text: "see those that are named" } };
   }
 
   private note(pool: string, id: string): void {
