@@ -1,7 +1,8 @@
 // What packaging/ says to node, systemd, docker and the controller is what these take, and the same everywhere.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
@@ -100,4 +101,14 @@ describe("the image", () => {
     }
     expect(Object.values(services).flatMap((one) => one.volumes.map((volume) => volume.split(":")[0])).sort()).toEqual(Object.keys(volumes).sort());
   });
+});
+
+test("paths are seen from where the Debian package is asked for, also through npm", () => {
+  const from = join(realpathSync(dir), "deb");
+  mkdirSync(join(from, "out"), { recursive: true });
+  const asked = (cwd: string, env: Record<string, string>, ...args: string[]): string => spawnSync("bash", [join(root, "packaging/deb/build.sh"), ...args], { cwd, env: { ...process.env, ...env }, encoding: "utf8" }).stderr;
+  // Both folders are there: what is missing comes after.
+  expect(asked(from, { npm_lifecycle_event: "" }, "--out", "out", "--archive", "no.tgz")).toBe(`axion: --archive: there is no file ${from}/no.tgz\n`);
+  expect(asked(root, { npm_lifecycle_event: "deb", INIT_CWD: from }, "--out", "out", "--archive", "../no.tgz")).toBe(`axion: --archive: there is no file ${dirname(from)}/no.tgz\n`);
+  expect(asked(from, { npm_lifecycle_event: "" }, "--out", "none", "--archive", "no.tgz")).toBe(`axion: --out: there is no folder ${from}/none\n`);
 });

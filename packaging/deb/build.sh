@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # npm run deb [-- --out DIR] [--archive FILE.tgz] [--compress zstd|xz|none] - a Debian package of the controller with the node that runs this, as Debian's is too
 # old. --archive: what npm pack made; without it that is made first. Prints the name of what it made.
+# Where it is called from: what is given as a path is seen from there. npm goes to the repository first, and says where it was.
+from=$PWD
+[ "${npm_lifecycle_event:-}" != deb ] || from=${INIT_CWD:-$PWD}
 source "$(dirname "$0")/../../scripts/lib.sh"
-here=packaging/deb out=. archive="" compress=xz
+here=packaging/deb out=$from archive="" compress=xz
 while [ $# -gt 0 ]; do
   case $1 in
   --out | --archive | --compress) [ $# -ge 2 ] || die "$1 needs a value" ;;&
-  --out) out=$2 ;;
-  --archive) archive=$2 ;;
+  --out) out=$(cd "$from" && realpath -m -- "$2") ;;
+  --archive) archive=$(cd "$from" && realpath -m -- "$2") ;;
   --compress) compress=$2 ;;
   *) die "build.sh: unknown argument $1 (--out, --archive, --compress)" ;;
   esac
@@ -16,6 +19,7 @@ done
 case $compress in zstd | xz | none) ;; *) die "--compress must be zstd, xz or none, not $compress" ;; esac
 command -v dpkg-deb >/dev/null || die "dpkg-deb is needed (Debian's package dpkg)"
 [ -d "$out" ] || die "--out: there is no folder $out"
+[ -z "$archive" ] || [ -f "$archive" ] || die "--archive: there is no file $archive"
 
 node=$(node -p process.execPath)
 # What it is linked with has to be on every Debian: of Debian's own node the most is in libraries of other packages.
