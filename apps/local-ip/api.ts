@@ -73,7 +73,7 @@ const localIp = defineResource(localIpResource, {
     if (tx.count(associationTable, "local_ip", row.id) > 0) throw conflict("LocalIPInUse", `Local IP ${row.id} is still associated with one or more ports.`);
     tx.delete(localIpTable, row.id);
     const port = tx.get(portTable, row.local_port_id);
-    if (port?.device_owner === LOCAL_IP_OWNER && port.device_id === row.id) ctx.remove(portResource, port.id);
+    if (port !== undefined && isMadeFor(port, row)) ctx.remove(portResource, port.id);
   },
 });
 
@@ -113,13 +113,22 @@ const association = defineResource(associationResource, {
   present: (view, row) => ({ local_ip_address: view.get(localIpTable, row.local_ip_id)?.local_ip_address ?? null, host: activeAttachment(view, row.fixed_port_id)?.chassis ?? "" }),
 });
 
+/** Whether a port was made for a Local IP, and goes with it. */
+const isMadeFor = (port: Port, { id }: LocalIp): boolean => port.device_owner === LOCAL_IP_OWNER && port.device_id === id;
+
 function removeLocalIp(tx: Tx, { id }: LocalIp): void {
   for (const a of tx.by(associationTable, "local_ip", id)) tx.delete(associationTable, a.id);
   tx.delete(localIpTable, id);
 }
 
+const servicePortInUse = (port: Port, { id }: LocalIp): Error =>
+  conflict("ServicePortInUse", `Port ${port.id} cannot be deleted directly via the port API: has device owner ${port.device_owner}, it holds the address of Local IP ${id}.`);
+
 const ofPort = extendResource(portResource, {
-  update(tx, row, changes, ctx) {
+  update(tx, row, changes, ctx, before) {
+    // Else the port would stay behind, or one that somebody named would go along.
+    const owner = tx.by(localIpTable, "port", row.id).find((l) => isMadeFor(before, l) !== isMadeFor(row, l));
+    if (owner !== undefined) throw servicePortInUse(before, owner);
     if (changes.fixed_ips === undefined || ctx.internal) return;
     const own = new Set(tx.by(addressTable, "port", row.id).map((a) => a.ip));
     const local = tx.by(localIpTable, "port", row.id).find((l) => !own.has(l.local_ip_address));
@@ -129,7 +138,7 @@ const ofPort = extendResource(portResource, {
   remove(tx, row, ctx) {
     for (const a of tx.by(associationTable, "port", row.id)) tx.delete(associationTable, a.id);
     for (const local of tx.by(localIpTable, "port", row.id)) {
-      if (row.device_owner === LOCAL_IP_OWNER && !ctx.internal) throw conflict("ServicePortInUse", `Port ${row.id} cannot be deleted directly via the port API: has device owner ${row.device_owner}, it holds the address of Local IP ${local.id}.`);
+      if (row.device_owner === LOCAL_IP_OWNER && !ctx.internal) throw servicePortInUse(row, local);
       removeLocalIp(tx, local);
     }
   },

@@ -64,6 +64,32 @@ test("an address of its own, one that was asked for, and that of a port", async 
   expect(h.view.get(portTable, own.local_port_id as string)).toBeUndefined();
 });
 
+test("the port that was made for it stays that, and no other becomes it: it goes with the local IP, in whichever order the rest went", async () => {
+  const own = await localIp({ network_id: network });
+  const named = await localIp({ local_port_id: client });
+  const changed = async (id: string, values: object): Promise<string> => {
+    const before = h.model.generation;
+    const { status, body } = await h.call("PUT", `/v2.0/ports/${id}`, { port: values }, p);
+    if (status !== 200) expect(h.model.generation).toBe(before);
+    return status === 200 ? "200" : `${status} ${body.NeutronError.type}`;
+  };
+  for (const values of [{ device_owner: "" }, { device_owner: "compute:nova" }, { device_id: "" }, { device_owner: "", device_id: "", name: "x" }]) expect(await changed(own.local_port_id as string, values)).toBe("409 ServicePortInUse");
+  expect(await changed(client!, { device_owner: "network:local_ip", device_id: named.id })).toBe("409 ServicePortInUse");
+  expect(await changed(own.local_port_id as string, { name: "x", device_owner: "network:local_ip", device_id: own.id })).toBe("200");
+  await associate(own.id as string, one!);
+  await associate(own.id as string, two!);
+  await associate(named.id as string, two!);
+  const gone = async (path: string): Promise<number> => (await h.call("DELETE", path, undefined, p)).status;
+  expect(await gone(`/v2.0/local_ips/${own.id}`)).toBe(409);
+  expect(await gone(`/v2.0/ports/${one}`)).toBe(204);
+  expect(await gone(`/v2.0/local_ips/${own.id}`)).toBe(409);
+  expect(await gone(`/v2.0/local_ips/${own.id}/port_associations/${two}`)).toBe(204);
+  expect(await gone(`/v2.0/local_ips/${own.id}`)).toBe(204);
+  expect(h.view.get(portTable, own.local_port_id as string)).toBeUndefined();
+  expect(await gone(`/v2.0/ports/${client}`)).toBe(204);
+  expect([[...h.view.all(associationTable)], [...h.view.all(localIpTable)]]).toEqual([[], []]);
+});
+
 test("what does not go together is refused by name", async () => {
   expect(await refused("/v2.0/local-ips", "local_ip", {})).toMatchObject([400, "LocalIPPortOrNetworkRequired", "Either Port ID or Network ID must be specified for Local IP create."]);
   const bare = (await h.create("port", { network_id: network, fixed_ips: [] }, p)).id;
