@@ -1,6 +1,6 @@
 // DNS over a stream: each message behind its length. Questions of one connection may overtake each other; of those that wait there are few, and the rest is read later.
 // RFC 1035 section 4.2.2, RFC 7766
-import type { TcpStream } from "#app";
+import { framed, Messages, type TcpStream } from "#app";
 
 /** Questions of one connection that wait for their answers. */
 const WAITING_MAX = 16;
@@ -9,7 +9,7 @@ const QUESTION_MAX = 4096;
 
 /** Takes questions of a stream until it ends; `answer` calls `reply` once, now or later. What is no question ends the stream. */
 export function readQuestions(stream: TcpStream, answer: (message: Buffer, reply: (message: Buffer) => void) => boolean): void {
-  let unread = Buffer.alloc(0);
+  const questions = new Messages();
   let waiting = 0;
   let ended = false;
   /** It is being read: an answer that is there at once does not begin anew. */
@@ -20,24 +20,17 @@ export function readQuestions(stream: TcpStream, answer: (message: Buffer, reply
   const go = (): void => {
     if (reading) return;
     reading = true;
-    while (!stream.destroyed && waiting < WAITING_MAX && !stream.writableNeedDrain && unread.length >= 2) {
-      const length = unread.readUInt16BE(0);
-      if (length > QUESTION_MAX) {
+    while (!stream.destroyed && waiting < WAITING_MAX && !stream.writableNeedDrain) {
+      if ((questions.length ?? 0) > QUESTION_MAX) {
         stream.destroy();
         break;
       }
-      if (unread.length < 2 + length) break;
-      const message = unread.subarray(2, 2 + length);
-      unread = unread.subarray(2 + length);
+      const message = questions.next();
+      if (message === undefined) break;
       waiting++;
       const isQuestion = answer(message, (reply) => {
         waiting--;
-        if (!stream.destroyed) {
-          const framed = Buffer.alloc(2 + reply.length);
-          framed.writeUInt16BE(reply.length);
-          reply.copy(framed, 2);
-          stream.write(framed);
-        }
+        if (!stream.destroyed) stream.write(framed(reply));
         go();
       });
       if (!isQuestion) stream.destroy();
@@ -48,7 +41,7 @@ export function readQuestions(stream: TcpStream, answer: (message: Buffer, reply
     finish();
   };
   stream.on("data", (chunk: Buffer) => {
-    unread = Buffer.concat([unread, chunk]);
+    questions.push(chunk);
     go();
   });
   stream.on("drain", go);

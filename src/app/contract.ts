@@ -60,6 +60,7 @@ export * from "../lib/shares.ts";
 export { TcpListener, type TcpListenerOptions, type TcpOrigin, type TcpPeer } from "../lib/tcp/listener.ts";
 export type { TcpClock, TcpTimes } from "../lib/tcp/connection.ts";
 export type { TcpStream } from "../lib/tcp/stream.ts";
+export { framed, Messages } from "../lib/tcp/messages.ts";
 export { hmacSha256 } from "../lib/http/signature.ts";
 export { HttpService, type HttpAnswer, type HttpOptions, type HttpRequest } from "../lib/tcp/http.ts";
 

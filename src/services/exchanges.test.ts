@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { machineClock } from "../lib/clock.ts";
-import { Exchanges } from "./exchanges.ts";
+import { framed as framedMessage, MESSAGE_MAX, Messages } from "../lib/tcp/messages.ts";
+import { Exchanges, machineExchanges } from "./exchanges.ts";
 
 const cleanup: (() => void)[] = [];
 afterEach(() => {
@@ -44,6 +45,26 @@ test("by TCP: behind its length, in pieces, the first that is accepted; then the
   const answer = await new Exchanges(machineClock).exchange(to, Buffer.from("hello"), { overTcp: true, accept: (data) => String(data).startsWith("yes") });
   expect(String(answer)).toBe("yes hello");
   await expect.poll(() => ended).toBe(true);
+});
+
+test("what cannot be sent is refused before there is a socket, as what fits is sent whole", async () => {
+  let connections = 0;
+  const whole = Buffer.alloc(MESSAGE_MAX, 7);
+  const to = await tcp((socket) => {
+    connections++;
+    const questions = new Messages();
+    socket.on("data", (chunk) => {
+      questions.push(chunk);
+      const question = questions.next();
+      if (question !== undefined) socket.write(framedMessage(question));
+    });
+  });
+  const exchanges = new Exchanges(machineClock);
+  await expect(exchanges.exchange(to, Buffer.alloc(MESSAGE_MAX + 1), { overTcp: true })).rejects.toMatchObject({ code: "INVALID", message: "a message of 65536 bytes: by TCP 65535 are the most" });
+  expect(() => machineExchanges.openStream(to, Buffer.alloc(MESSAGE_MAX + 1), () => undefined, () => undefined)).toThrow(RangeError);
+  for (const overTcp of [true, false]) await expect(exchanges.exchange({ ...to, port: 65_536 }, Buffer.from("x"), { overTcp })).rejects.toMatchObject({ code: "INVALID" });
+  expect((await exchanges.exchange(to, whole, { overTcp: true })).equals(whole)).toBe(true);
+  expect(connections).toBe(1);
 });
 
 test("by TCP: who closes, or is not there, has not answered", async () => {

@@ -5,6 +5,7 @@ import { connect, isIPv6 } from "node:net";
 import { FetchError, type Endpoint, type ExchangeOptions } from "#app";
 import { endpointOf } from "../app/settings.ts";
 import type { Clock } from "../lib/clock.ts";
+import { framed, MESSAGE_MAX, Messages } from "../lib/tcp/messages.ts";
 
 /** One exchange on the network: what it is called with until it is closed. */
 export interface Exchange {
@@ -41,18 +42,14 @@ export const machineExchanges: ExchangeNetwork = {
     return { close };
   },
   openStream(to, data, heard, failed) {
+    // Before there is a socket: whatever throws leaves none open.
+    const question = framed(data);
+    const answers = new Messages();
     const socket = connect({ host: to.address, port: to.port });
-    const length = Buffer.alloc(2);
-    length.writeUInt16BE(data.length);
-    let unread = Buffer.alloc(0);
-    socket.on("error", failed).on("close", () => failed(new Error("it closed the connection"))).on("connect", () => socket.write(Buffer.concat([length, data])));
+    socket.on("error", failed).on("close", () => failed(new Error("it closed the connection"))).on("connect", () => socket.write(question));
     socket.on("data", (chunk: Buffer) => {
-      unread = Buffer.concat([unread, chunk]);
-      while (unread.length >= 2 && unread.length >= 2 + unread.readUInt16BE(0)) {
-        const end = 2 + unread.readUInt16BE(0);
-        heard(unread.subarray(2, end));
-        unread = unread.subarray(end);
-      }
+      answers.push(chunk);
+      for (let answer = answers.next(); answer !== undefined; answer = answers.next()) heard(answer);
     });
     return { close: () => socket.destroy() };
   },
@@ -80,6 +77,8 @@ export class Exchanges {
     const name = isIPv6(to.address) ? `[${to.address}]:${to.port}` : `${to.address}:${to.port}`;
     if (this.stopped) throw new FetchError("STOPPED", "the service is stopped");
     if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) throw new FetchError("INVALID", `timeoutMs ${timeoutMs}: a number of milliseconds above 0 is needed`);
+    if (!(Number.isInteger(to.port) && to.port > 0 && to.port <= 0xffff)) throw new FetchError("INVALID", `${name}: there is no such port`);
+    if (overTcp && data.length > MESSAGE_MAX) throw new FetchError("INVALID", `a message of ${data.length} bytes: by TCP ${MESSAGE_MAX} are the most`);
     if (this.ends.size >= this.limit) throw new FetchError("QUEUE_FULL", `${this.ends.size} exchanges wait for their answers already`);
     let end: (error: FetchError) => void = () => undefined;
     let exchange: Exchange | undefined;
