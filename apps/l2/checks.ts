@@ -1,11 +1,10 @@
 // What callers may say of a port's further addresses and of its binding.
 import { asList, badRequest, contains, invalidFor, invalidInput, isObject, makeCheck, orNull, parseCidr, show, type Convert, type Converter } from "#app";
+import { ADDRESS_PAIRS_MAX } from "./model.ts";
 
 const ipOrCidr = makeCheck({ type: "ip-or-cidr" });
 const mac = makeCheck({ type: "mac" });
 const object = makeCheck({ type: "object" });
-
-const MAX_ADDRESS_PAIRS = 10;
 
 export interface GivenPair {
   readonly ip_address: string;
@@ -21,7 +20,7 @@ function checkSource(ip: string, attribute: string): void {
 /** At most 10 `{ip_address: address or prefix, mac_address?}`; the port's own MAC is the default, filled in by the port. */
 export const addressPairs: Convert = (value, attribute) => {
   const items = value === null ? [] : asList(value, attribute);
-  if (items.length > MAX_ADDRESS_PAIRS) throw badRequest(`The number of allowed address pair exceeds the maximum ${MAX_ADDRESS_PAIRS}.`, "AllowedAddressPairExhausted");
+  if (items.length > ADDRESS_PAIRS_MAX) throw badRequest(`The number of allowed address pair exceeds the maximum ${ADDRESS_PAIRS_MAX}.`, "AllowedAddressPairExhausted");
   const seen = new Set<string>();
   return items.map((item): GivenPair => {
     if (!isObject(item)) throw invalidFor(attribute, `'${show(item)}' is not a dictionary`);
@@ -49,7 +48,7 @@ const bindingProfile: Convert = (value, attribute) => {
 export const converters: Readonly<Record<string, Converter>> = {
   "address-pairs": {
     about: "addresses and MACs that a port may send from",
-    form: orNull({ list: { dict: { ip_address: { check: { type: "ip-or-cidr" }, required: true }, mac_address: { check: orNull({ type: "mac" }) } } }, unique: true, max: MAX_ADDRESS_PAIRS }),
+    form: orNull({ list: { dict: { ip_address: { check: { type: "ip-or-cidr" }, required: true }, mac_address: { check: orNull({ type: "mac" }) } } }, unique: true, max: ADDRESS_PAIRS_MAX }),
     run: addressPairs,
   },
   "binding-profile": { about: `an object of at most ${PROFILE_LIMIT} characters of JSON`, form: orNull({ type: "object" }), run: bindingProfile },

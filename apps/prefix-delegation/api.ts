@@ -1,33 +1,42 @@
-// A port asks for a prefix by an extra_dhcp_opt: it is of the subnet pool of the port's own subnet, taken when it is asked for, and given back with the option or the port.
+// A port asks for a prefix by an extra_dhcp_opt: it is of the subnet pool of the port's own subnet, taken when it is asked for, and given back with the option, the
+// port, or its last address of a subnet of that pool.
 // The port may send from it (an allowed address pair, by which everybody sees which it is). Nothing waits for the machine: its DHCPv6 client is told what there is.
 import { badRequest, extendResource, formatCidr, invalidFor, reference, show, type ApiContext, type Mend, type ReadView, type Tx } from "#app";
 import { isServed, PREFIX_OPTION } from "../dhcp6/model.ts";
 import { portDhcpOptsTable } from "../dhcp/model.ts";
-import { subnetTable } from "../ipam/model.ts";
-import { addressesOf, portResource, portTable, type Port } from "../l2/model.ts";
-import { choose, claim, giveUp, pooledSubnetTable, subnetPoolResource, subnetPoolTable } from "../subnet-pools/model.ts";
+import { subnetResource, subnetTable } from "../ipam/model.ts";
+import { ADDRESS_PAIRS_MAX, addressesOf, portResource, portTable, type Port } from "../l2/model.ts";
+import { choose, claim, giveUp, pooledSubnetTable, subnetPoolResource, subnetPoolTable, type PooledSubnet } from "../subnet-pools/model.ts";
 import { delegatedPrefixTable, type DelegatedPrefix } from "./model.ts";
 
 const wish = (view: ReadView, portId: string): string | undefined => view.get(portDhcpOptsTable, portId)?.opts.find((opt) => opt.ip_version === 6 && opt.opt_name === PREFIX_OPTION)?.opt_value;
 
 const lengthOf = (cidr: string): number => Number(cidr.split("/")[1]);
 
-/** The length of the prefix that a port asks for; undefined: none. @throws ApiError when it is no number */
-function wanted(tx: Tx, portId: string): number | undefined {
-  const text = wish(tx, portId);
-  if (text === undefined) return undefined;
-  if (!/^[0-9]{1,3}$/.test(text)) throw invalidFor("extra_dhcp_opts", `the value of '${PREFIX_OPTION}' is '${show(text)}', and must be the length of a prefix`);
-  return Number(text);
+/** The length of the prefix that a port asks for; undefined: none, NaN: what is no length. */
+function wished(view: ReadView, portId: string): number | undefined {
+  const text = wish(view, portId);
+  return text === undefined ? undefined : /^[0-9]{1,3}$/.test(text) ? Number(text) : NaN;
 }
 
-function delegate(tx: Tx, port: Port, prefixlen: number, ctx: ApiContext): void {
-  const subnets = addressesOf(tx, port.id, 6).map((a) => a.subnet_id).filter((id) => isServed(tx.get(subnetTable, id)!));
-  const pooled = subnets.map((id) => tx.get(pooledSubnetTable, id)).find((s) => s !== undefined);
-  if (pooled === undefined) throw invalidFor("extra_dhcp_opts", `'${PREFIX_OPTION}' needs an address of a subnet that has DHCPv6 and is of a subnet pool: prefixes are delegated from that`);
-  const pool = ctx.visible(subnetPoolResource, pooled.subnetpool_id);
+/**
+ * The subnet from whose pool a port may have a prefix, and by which it is routed to: that by which it has one, as long as it has an address there, else any
+ * with DHCPv6 (subnets of a network are of one pool). `without`: one that is about to go.
+ */
+function sourceOf(view: ReadView, portId: string, without?: string): PooledSubnet | undefined {
+  const has = view.get(delegatedPrefixTable, portId);
+  const pooled = addressesOf(view, portId, 6).flatMap(({ subnet_id: id }) => {
+    const subnet = view.get(subnetTable, id);
+    return id !== without && subnet !== undefined && (id === has?.subnet_id || isServed(subnet)) ? (view.get(pooledSubnetTable, id) ?? []) : [];
+  });
+  return pooled.find((s) => s.id === has?.subnet_id) ?? pooled[0];
+}
+
+function delegate(tx: Tx, port: Port, prefixlen: number, { id, subnetpool_id }: PooledSubnet, ctx: ApiContext): void {
+  const pool = ctx.visible(subnetPoolResource, subnetpool_id);
   const { family, network, prefix } = choose(tx, pool, { cidr: undefined, prefixlen });
   const cidr = claim(tx, pool, port.project_id, formatCidr({ family, address: network, network, prefix }));
-  tx.put(delegatedPrefixTable, { id: port.id, subnetpool_id: pool.id, project_id: port.project_id, subnet_id: pooled.id, cidr });
+  tx.put(delegatedPrefixTable, { id: port.id, subnetpool_id: pool.id, project_id: port.project_id, subnet_id: id, cidr });
 }
 
 function release(tx: Tx, row: DelegatedPrefix): void {
@@ -38,32 +47,58 @@ function release(tx: Tx, row: DelegatedPrefix): void {
   if (port !== undefined && pairs!.length < port.allowed_address_pairs.length) tx.put(portTable, { ...port, allowed_address_pairs: pairs! });
 }
 
-/** A port with port security sends from its prefix, whatever its list of pairs was made to be. */
+/** A port with port security sends from its prefix, whatever its list of pairs was made to be. @throws ApiError 400 when there are as many pairs as a port may have */
 function allowPrefix(tx: Tx, portId: string): void {
   const port = tx.get(portTable, portId)!;
   const cidr = tx.get(delegatedPrefixTable, portId)?.cidr;
   if (cidr === undefined || !port.port_security_enabled || port.allowed_address_pairs.some((pair) => pair.ip_address === cidr)) return;
+  if (port.allowed_address_pairs.length >= ADDRESS_PAIRS_MAX) {
+    throw badRequest(`The number of allowed address pair exceeds the maximum ${ADDRESS_PAIRS_MAX}: with the prefix ${cidr}, which '${PREFIX_OPTION}' of extra_dhcp_opts asks for, there are ${port.allowed_address_pairs.length + 1} in allowed_address_pairs.`, "AllowedAddressPairExhausted");
+  }
   tx.put(portTable, { ...port, allowed_address_pairs: [...port.allowed_address_pairs, { ip_address: cidr, mac_address: port.mac_address }] });
 }
 
-function adjust(tx: Tx, port: Port, ctx: ApiContext): void {
-  const length = wanted(tx, port.id);
-  const has = tx.get(delegatedPrefixTable, port.id);
-  const fits = has !== undefined && lengthOf(has.cidr) === length;
-  if (has !== undefined && !fits) release(tx, has);
-  if (length !== undefined && !fits) delegate(tx, tx.get(portTable, port.id)!, length, ctx);
+/** What a port has and should not: of another length than it asks for, or without an address of its pool. A prefix that it may keep goes by the subnet where it has an address. */
+function settle(tx: Tx, portId: string, without?: string): void {
+  const has = tx.get(delegatedPrefixTable, portId);
+  if (has === undefined) return;
+  const source = sourceOf(tx, portId, without);
+  if (lengthOf(has.cidr) !== wished(tx, portId) || source?.subnetpool_id !== has.subnetpool_id) release(tx, has);
+  else if (source.id !== has.subnet_id) tx.put(delegatedPrefixTable, { ...has, subnet_id: source.id });
+}
+
+/** A wish that the port cannot have is refused while it is said; later it is kept, and `problems` of DHCPv6 says that nothing comes of it. */
+function adjust(tx: Tx, port: Port, ctx: ApiContext, said: boolean): void {
+  const length = wished(tx, port.id);
+  const refuse = (why: string): void => {
+    if (said) throw invalidFor("extra_dhcp_opts", why);
+  };
+  settle(tx, port.id);
+  if (length !== undefined && tx.get(delegatedPrefixTable, port.id) === undefined) {
+    const source = sourceOf(tx, port.id);
+    if (Number.isNaN(length)) refuse(`the value of '${PREFIX_OPTION}' is '${show(wish(tx, port.id))}', and must be the length of a prefix`);
+    else if (source === undefined) refuse(`'${PREFIX_OPTION}' needs an address of a subnet that has DHCPv6 and is of a subnet pool: prefixes are delegated from that`);
+    else delegate(tx, tx.get(portTable, port.id)!, length, source, ctx);
+  }
   allowPrefix(tx, port.id);
 }
 
 const ofPort = extendResource(portResource, {
-  create: (tx, port, _input, ctx) => adjust(tx, port, ctx),
+  create: (tx, port, _input, ctx) => adjust(tx, port, ctx, true),
   update(tx, port, changes, ctx) {
-    if (changes.extra_dhcp_opts !== undefined) adjust(tx, port, ctx);
+    if (changes.extra_dhcp_opts !== undefined || changes.fixed_ips !== undefined) adjust(tx, port, ctx, changes.extra_dhcp_opts !== undefined);
     else allowPrefix(tx, port.id);
   },
   remove(tx, port) {
     const has = tx.get(delegatedPrefixTable, port.id);
     if (has !== undefined) release(tx, has);
+  },
+});
+
+/** Addresses that machines make themselves go with their subnet. */
+const ofSubnet = extendResource(subnetResource, {
+  remove(tx, subnet) {
+    for (const { id } of tx.by(delegatedPrefixTable, "subnet", subnet.id)) settle(tx, id, subnet.id);
   },
 });
 
@@ -73,22 +108,16 @@ const ofPool = extendResource(subnetPoolResource, {
   },
 });
 
-export const extend = [ofPort, ofPool];
+export const extend = [ofPort, ofSubnet, ofPool];
 export const references = [
   reference(delegatedPrefixTable, { to: portTable, ids: (p) => p.id, gone: release }),
   reference(delegatedPrefixTable, { to: subnetPoolTable, ids: (p) => p.subnetpool_id, gone: release }),
 ];
 
-/** Of ports that were asked for none, or for another length, while this app was left out. */
+/** Of ports that were asked for none, or for another length, or lost their address, while this app was left out. */
 export function* mend(view: ReadView): Iterable<Mend> {
-  for (const { id, cidr } of view.all(delegatedPrefixTable)) {
-    if (Number(wish(view, id)) === lengthOf(cidr)) continue;
-    yield {
-      table: delegatedPrefixTable, id, why: `port ${id} does not ask for prefix ${cidr}`,
-      run(tx) {
-        const row = tx.get(delegatedPrefixTable, id);
-        if (row !== undefined) release(tx, row);
-      },
-    };
+  for (const { id, cidr, subnet_id } of view.all(delegatedPrefixTable)) {
+    const why = wished(view, id) !== lengthOf(cidr) ? `port ${id} does not ask for prefix ${cidr}` : sourceOf(view, id)?.id !== subnet_id ? `port ${id} has no address of the subnet by which it has prefix ${cidr}` : undefined;
+    if (why !== undefined) yield { table: delegatedPrefixTable, id, why, run: (tx) => settle(tx, id) };
   }
 }

@@ -10,7 +10,7 @@ export interface DelegatedPrefix extends Row {
   readonly subnet_id: string;
   readonly cidr: string;
 }
-export const delegatedPrefixTable = defineTable<DelegatedPrefix>()("delegated_prefix", { indexes: { pool: (p) => p.subnetpool_id } });
+export const delegatedPrefixTable = defineTable<DelegatedPrefix>()("delegated_prefix", { indexes: { pool: (p) => p.subnetpool_id, subnet: (p) => p.subnet_id } });
 
 /** Where the prefix is routed to; undefined: its port has no address in that subnet any more. */
 export const nextHopOf = (view: ReadView, { id, subnet_id }: DelegatedPrefix): string | undefined => addressesOf(view, id, 6).find((a) => a.subnet_id === subnet_id)?.ip;

@@ -75,6 +75,48 @@ describe("by the API", () => {
     expect([code, body]).toMatchObject([400, { NeutronError: { type: "SubnetPoolDeleteError" } }]);
   });
 
+  test("with its prefix a port has no more address pairs than any, and what it shows may be written back", async () => {
+    const some = (count: number): { allowed_address_pairs: { ip_address: string }[] } => ({ allowed_address_pairs: Array.from({ length: count }, (_, i) => ({ ip_address: `192.0.2.${i + 1}` })) });
+    const full = await cloud.port(net, some(10));
+    expect(await refused(wish("60"), full)).toBe("400 AllowedAddressPairExhausted");
+    expect(await refused({ ...some(10), ...wish("60") })).toBe("400 AllowedAddressPairExhausted");
+    expect([...cloud.h.view.all(delegatedPrefixTable)]).toEqual([]);
+    const port = await cloud.port(net, { ...some(9), ...wish("60") });
+    expect(pairs(port)).toHaveLength(10);
+    expect(await refused(some(10), port)).toBe("400 AllowedAddressPairExhausted");
+    const { allowed_address_pairs } = (await cloud.h.call("GET", `/v2.0/ports/${port}`)).body.port;
+    expect((await put(port, { allowed_address_pairs })).port.allowed_address_pairs).toEqual(allowed_address_pairs);
+  });
+
+  test("a port whose addresses become others keeps its prefix while one of them is of a subnet of the pool, and has none without", async () => {
+    const same = (await cloud.h.create("subnet", { network_id: net, ip_version: 6, subnetpool_id: pool, ipv6_ra_mode: "dhcpv6-stateful", ipv6_address_mode: "dhcpv6-stateful" })).id;
+    await cloud.h.create("subnet", { network_id: net, ip_version: 4, cidr: "10.0.0.0/24" });
+    const port = await cloud.port(net, { fixed_ips: [{ subnet_id: subnet }], ...wish("60") });
+    const at = () => cloud.h.view.get(delegatedPrefixTable, port);
+    const first = at()!.cidr;
+    const used = (): string | undefined => cloud.h.view.by(poolUseTable, "pool", pool)[0]?.used;
+    const most = used();
+    await put(port, { fixed_ips: [{ subnet_id: same }] });
+    expect([at(), used()]).toMatchObject([{ cidr: first, subnet_id: same }, most]);
+    await put(port, { fixed_ips: [{ ip_address: "10.0.0.9" }] });
+    await cloud.h.settled();
+    expect([at(), pairs(port), used()]).toEqual([undefined, [], String(2n * 2n ** 64n)]);
+    expect(problems(cloud.h.view)).toEqual([expect.objectContaining({ resources: [{ type: "port", id: port }] })]);
+    expect(await refused(wish("60"), port)).toBe("400 HTTPBadRequest");
+    await put(port, { fixed_ips: [{ subnet_id: subnet }] });
+    expect([prefixOf(port), pairs(port), used()]).toEqual([first, [first], most]);
+  });
+
+  test("addresses that machines make themselves go with their subnet, and prefixes that are routed to them", async () => {
+    const open = (await cloud.h.create("network", {})).id;
+    const stateless = (await cloud.h.create("subnet", { network_id: open, ip_version: 6, subnetpool_id: pool, ipv6_ra_mode: "dhcpv6-stateless", ipv6_address_mode: "dhcpv6-stateless" })).id;
+    const port = await cloud.port(open, wish("60"));
+    expect(prefixOf(port)).toBe("2001:db8:0:10::/60");
+    expect((await cloud.h.call("DELETE", `/v2.0/subnets/${stateless}`)).status).toBe(204);
+    expect([prefixOf(port), pairs(port)]).toEqual([undefined, []]);
+    expect([...cloud.h.view.all(poolUseTable)]).toMatchObject([{ used: String(2n ** 64n) }]);
+  });
+
   test("what is not asked for any more, since the app was left out, is given back at the next start", async () => {
     const [gone, kept, dropped] = [await cloud.port(net, wish("60")), await cloud.port(net, wish("064")), await cloud.port(net, wish("60"))];
     cloud.h = await cloud.h.restart(["prefix-delegation"]);
@@ -97,6 +139,15 @@ describe("by the API", () => {
     await cloud.h.settled();
     for (const table of [delegatedPrefixTable, poolUseTable, spaceTable]) expect([...cloud.h.view.all(table as typeof spaceTable)]).toEqual([]);
     expect(pairs(port)).toEqual([]);
+  });
+
+  test("an address that goes while the app is left out takes its prefix along at the next start", async () => {
+    const port = await cloud.port(net, wish("60"));
+    cloud.h = await cloud.h.restart(["prefix-delegation"]);
+    await put(port, { fixed_ips: [] });
+    cloud.h = await cloud.h.restart([]);
+    await cloud.h.settled();
+    expect([prefixOf(port), pairs(port)]).toEqual([undefined, []]);
   });
 
   test("who has a prefix of a pool that was shared with him keeps the pool shared", async () => {

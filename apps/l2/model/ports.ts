@@ -35,6 +35,8 @@ export interface AddressPair {
   /** "" = the port's own, whatever it is now. */
   readonly mac_address: string;
 }
+/** So many has a port, whoever gave them to it. */
+export const ADDRESS_PAIRS_MAX = 10;
 
 export interface Port extends StandardRow {
   /** 1..2^32-1, unique: in_port_key and out_port_key in the pipeline. */
