@@ -3,7 +3,7 @@ import { defineSettings, defineSoftTable, defineTable, learned, type Fact, type 
 import { addressesOf, addressId, addressTable, deviceOwner, portTable, type Port } from "../l2/model.ts";
 import { ON_LINK, subnetTable, type HostRoute, type Subnet } from "../ipam/model.ts";
 
-export { extraOptions, portDhcpOptsTable, unsentOptions, type DhcpOpt, type OptionFamily } from "./port-options.ts";
+export { checkRoom, extraOptions, portDhcpOptsTable, unsentOptions, type DhcpOpt, type OptionFamily } from "./port-options.ts";
 
 /** Source of every reply of DHCP: locally administered, outside what ports get. Not the gateway's, which may be another's port. */
 export const SERVER_MAC = "fe:ff:ff:ff:ff:01";

@@ -8,7 +8,7 @@ import { openStore } from "../../src/store/open.ts";
 import { Cloud } from "./dhcp.fixture.ts";
 import { Harness } from "../../test/support/harness.ts";
 import { extraDhcpOpts, optionsOfIpv4, portExtension } from "./options.ts";
-import { extraOptions, portDhcpOptsTable } from "./port-options.ts";
+import { extraOptions, OPTIONS_MAX, portDhcpOptsTable } from "./port-options.ts";
 import { problems } from "./problems.ts";
 
 const check = (value: unknown): unknown => extraDhcpOpts(value, "extra_dhcp_opts");
@@ -75,6 +75,27 @@ describe("the port's options", () => {
     }
     await p.update([opt("mtu", null), opt("router", null)]);
     expect(p.row()).toBeUndefined();
+  });
+
+  it("are so many, and so long, as an answer has room for: what is beyond is refused by its name", async () => {
+    const p = await setUp();
+    const refusal = async (what: () => Promise<unknown>): Promise<string> => what().then(() => "none", (error: unknown) => `${(error as ApiError).status} ${(error as ApiError).message}`);
+    const numbered = (from: number, count: number, text: string, version = 4) => Array.from({ length: count }, (_, i) => opt(String(from + i), text, version));
+    expect(() => check([opt("bootfile-name", "x".repeat(256))])).toThrow(/^Invalid input for extra_dhcp_opts\. Reason: the value of DHCP option 'bootfile-name' has more than 255 characters\.$/);
+    expect(() => check(numbered(100, OPTIONS_MAX + 1, "x"))).toThrow("more than 64 items");
+    await p.create([...numbered(128, 30, "00"), ...numbered(128, OPTIONS_MAX - 31, "x", 6)]);
+    const before = p.row();
+    expect(await refusal(() => p.update(numbered(200, 2, "00")))).toBe("400 Invalid input for extra_dhcp_opts. Reason: with '201' the port would have 65 options, at most 64 may be given.");
+    await p.update([opt("128", null), ...numbered(200, 2, "00")]);
+    expect(p.row()).not.toEqual(before);
+    await p.update([...p.row()!.opts.map(({ opt_name, ip_version }) => opt(opt_name, null, ip_version))]);
+    const long = (name: string, tag = "") => opt(`${tag}${name}`, "x".repeat(255));
+    // 257 bytes each with code and length; of those for one kind of client alone there is room beside those for others.
+    await p.update([long("root-path"), long("bootfile-name", "tag:ipxe,"), long("bootfile-name", "tag:!ipxe,"), long("domain-name")]);
+    const room = p.row();
+    expect(await refusal(() => p.update([long("nis-domain")]))).toBe("400 Invalid input for extra_dhcp_opts. Reason: with 'nis-domain' the DHCP options of the port take 1028 bytes of an answer, at most 1024 may be taken.");
+    expect(p.row()).toEqual(room);
+    await p.update([opt("nis-domain", "x".repeat(251))]);
   });
 
   it("go with the port", async () => {

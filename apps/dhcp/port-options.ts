@@ -1,5 +1,5 @@
 // extra_dhcp_opts as they are stored, and what of them machines are sent: for both families, which differ in the names of options and in how values are written.
-import { defineTable, show, type AppProblem, type LiveView, type Row } from "#app";
+import { defineTable, invalidFor, show, type AppProblem, type LiveView, type Row } from "#app";
 import { PacketValueError } from "packet-codec";
 import { portTable } from "../l2/model.ts";
 
@@ -28,6 +28,8 @@ export interface OptionFamily {
   readonly reserved: ReadonlySet<number>;
   /** @throws PacketValueError */
   readonly encode: (code: number, text: string) => Buffer;
+  /** Bytes that a value takes in a message, with what goes before it. */
+  readonly wireSize: (data: Uint8Array) => number;
 }
 
 /** An option by its name, and whether it is for clients alone that are iPXE already, or are not; undefined: for all. */
@@ -67,6 +69,24 @@ export function extraOptions(family: OptionFamily, opts: readonly DhcpOpt[], cli
     if (found !== undefined && (found.ipxe === undefined || found.ipxe === clientIsIpxe)) values.set(found.code, found.bytes);
   }
   return values;
+}
+
+/** Of a port, of both families. */
+export const OPTIONS_MAX = 64;
+/** Bytes of a port's options in an answer, of one family: beside addresses and routes they have room in a packet of 1,280 bytes, which every network takes (RFC 8200 section 5). */
+export const OPTION_BYTES_MAX = 1024;
+
+/** @throws ApiError 400 naming the option with which there is more than an answer has room for */
+export function checkRoom(family: OptionFamily, opts: readonly DhcpOpt[]): void {
+  for (const isIpxe of [false, true]) {
+    let bytes = 0;
+    for (const opt of opts) {
+      const found = opt.ip_version === family.ip_version ? sent(family, opt) : undefined;
+      if (found === undefined || (found.ipxe !== undefined && found.ipxe !== isIpxe)) continue;
+      bytes += family.wireSize(found.bytes);
+      if (bytes > OPTION_BYTES_MAX) throw invalidFor("extra_dhcp_opts", `with '${show(opt.opt_name)}' the ${family.protocol} options of the port take ${bytes} bytes of an answer, at most ${OPTION_BYTES_MAX} may be taken`);
+    }
+  }
 }
 
 /** Options of ports that no client is sent. `isElse`: those that mean something else, and are none. */

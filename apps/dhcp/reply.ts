@@ -252,9 +252,9 @@ class Rooms {
     this.options = options;
     this.overload = (["file", "sname"] as const).flatMap((name) => (names[name] === undefined ? [{ in: name, options: new Map<number, Uint8Array>(), left: dhcpOverloadSizes[name] }] : []));
     this.left = limit - FIXED_BYTES - (this.overload.length > 0 ? OVERLOAD_BYTES : 0);
-    for (const data of options.values()) this.left -= wireSize(data);
-    this.agent = agent !== undefined && wireSize(agent) <= this.left ? agent : undefined;
-    if (this.agent !== undefined) this.left -= wireSize(this.agent);
+    for (const data of options.values()) this.left -= optionsOfIpv4.wireSize(data);
+    this.agent = agent !== undefined && optionsOfIpv4.wireSize(agent) <= this.left ? agent : undefined;
+    if (this.agent !== undefined) this.left -= optionsOfIpv4.wireSize(this.agent);
   }
 
   has(option: number): boolean {
@@ -263,7 +263,7 @@ class Rooms {
 
   /** False: there is no room for it. */
   add(option: number, data: Uint8Array): boolean {
-    const size = wireSize(data);
+    const size = optionsOfIpv4.wireSize(data);
     if (size <= this.left) {
       this.left -= size;
       this.options.set(option, data);
@@ -292,6 +292,3 @@ function addRequested(rooms: Rooms, values: ReadonlyMap<number, Buffer>, request
     return data !== undefined && data.length > 0 && !rooms.has(option) && !rooms.add(option, data);
   });
 }
-
-/** Long options are split, each part with a header. */
-const wireSize = (data: Uint8Array): number => data.length + 2 * Math.max(1, Math.ceil(data.length / 255));

@@ -2,7 +2,7 @@
 import type { App } from "#app";
 import { serverIdentity } from "./identity.ts";
 import { dhcp6ServerTable, portPrefixTable } from "./model.ts";
-import { problems } from "./options.ts";
+import { extend, problems } from "./options.ts";
 import { dhcp6Request, requestCounter } from "./packet-in.ts";
 import { rules, staticFlows } from "./rules.ts";
 import { dhcp6 } from "./tables.ts";
@@ -13,6 +13,7 @@ export default {
   requires: ["l2", "ipam", "overlay", "dhcp"],
   partOf: "dhcp",
   tables: [dhcp6ServerTable, portPrefixTable],
+  extend,
   pipeline: dhcp6,
   rules,
   staticFlows,
