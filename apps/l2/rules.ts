@@ -331,8 +331,12 @@ function otherPlace(at: Attachment, match: LookupFlow["match"], view: ReadView, 
   const toPort = [load("out_port_key", at.port_key), load("out_host", 0), toStage("locate")] as const;
   if (at.role === "gateway" && place.role === "gateway") emit(chassisScope(at.chassis), { priority: 102, match, actions: toPort });
   if (at.role !== "standby" || place.role === "standby") return;
-  // A physical network carries a frame to all of them or, as its switches know one of them for the MAC, to that one: twice.
-  if (chosenSegments(view, at.network_id).some(isPhysical)) return;
+  // A physical network carries a frame to all of them or, as its switches know one of them for the MAC, to that one: copies would be twice there. What is sent at
+  // this host leaves as it would without this place, and is for the interface here too, which may be deaf.
+  if (chosenSegments(view, at.network_id).some(isPhysical)) {
+    emit(chassisScope(at.chassis), { priority: 104, match: { ...match, "reg:from_tunnel": 0 }, actions: [load("out_port_key", 0), load("out_host", place.host_key), callStage("locate"), ...toPort] });
+    return;
+  }
   // A copy to each place by a tunnel (the one to oneself ends there), and the packet itself to the port if it is here. Copies end where they arrive.
   // By key, so that nothing of it changes when two of them change roles.
   const heard = places.filter((p) => p === place || p.role === "standby").sort((a, b) => a.host_key - b.host_key);

@@ -187,6 +187,25 @@ describe("a live migration", () => {
     expect(flows()).toEqual(before);
   });
 
+  test("on a physical network who is beside the place where it is not reaches it all the same; nothing of it is sent twice", async () => {
+    for (const [n, host] of ["hv1", "hv2", "hv3"].entries()) await h.addChassis(host, { key: n + 1, hostname: `${host}.example`, bridge_mappings: { physnet: "br-ex" } });
+    network = (await h.create("network", { "provider:network_type": "vlan", "provider:physical_network": "physnet", "provider:segmentation_id": 7, shared: true })).id;
+    const id = await port();
+    await plug("hv1", id);
+    for (const host of ["hv2", "hv3"]) await plug(host, await port({ "binding:host_id": host }), 9);
+    await bind(id, "hv2");
+    await plug("hv2", id, 7);
+    const aside = (host: string): string[] => [...h.engine.flowsOf(host)].filter((f) => f.table === h.layout.table("l2_lookup").id).map(textOf).filter((f) => f.startsWith("priority=104,"));
+    expect(["hv1", "hv2", "hv3"].map((host) => aside(host).length)).toEqual([0, 1, 0]);
+    await activate(id, "hv2");
+    await h.settled();
+    expect(["hv1", "hv2", "hv3"].map((host) => aside(host).length)).toEqual([1, 0, 0]);
+    expect((await h.call("DELETE", url(id, "/hv1"), undefined, service)).status).toBe(204);
+    await h.settled();
+    expect(["hv1", "hv2", "hv3"].map((host) => aside(host).length)).toEqual([0, 0, 0]);
+    expect(h.engine.conflicts).toEqual([]);
+  });
+
   test("for a minute it is new at its host: segments of connections under way get through there, and nothing that opens one", async () => {
     const id = await port();
     await plug("hv1", id);
