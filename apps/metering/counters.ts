@@ -55,9 +55,9 @@ export const meteringCounters: ServiceDecl = {
     const counters = countersOf(host);
     host.onAsked(meteringLabelResource, COUNTERS, (labels, caller) => counters.asked(labels.flatMap(countables), caller.projectId));
     host.onCommit([meteringLabelTable], (changes) => {
-      for (const { id, after } of changes) {
+      for (const { id, before, after } of changes) {
         if (after === undefined) for (const direction of DIRECTIONS) counters.forget(countedOf(id, direction));
-        else for (const one of countables(after as MeteringLabel)) counters.follow(one);
+        else for (const one of countables(after as MeteringLabel)) counters.follow(one, before === undefined);
       }
     });
     return () => counters.store(true);

@@ -74,8 +74,8 @@ export const resourceCounters: ServiceDecl = {
     for (const resource of countedResources) {
       host.onAsked(resourceHandle<CountedRow>(resource), [STATISTICS], (rows, caller) => counters.asked(rows.flatMap((row) => countablesOf(resource, row)), caller.projectId));
       host.onCommit([tables[resource]], (changes) => {
-        for (const { id, after } of changes) {
-          if (after !== undefined) for (const one of countablesOf(resource, after as CountedRow)) counters.follow(one);
+        for (const { id, before, after } of changes) {
+          if (after !== undefined) for (const one of countablesOf(resource, after as CountedRow)) counters.follow(one, before === undefined);
           else for (const counter of COUNTERS[resource]) counters.forget(countedOf(resource, counter, id));
         }
       });

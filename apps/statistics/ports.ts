@@ -47,6 +47,7 @@ export class PortCounts {
     const subPorts = await this.host.countsOf("port", id, counter, payer);
     const flows: FlowCount[] = [...subPorts.flows];
     const silent = [...subPorts.silent];
+    if (subPorts.refused === true) return subPorts;
     for (const at of view.by(attachmentTable, "port", id)) {
       if (at.role !== "active" || at.vlan !== null) continue;
       const ports = await this.at(at.chassis);

@@ -179,3 +179,31 @@ test("metrics begin where a controller does: what switches counted before, while
   const values = Array.from(gauges[0]!.read(h.view) as Iterable<{ labels: Record<string, string>; value: number }>);
   expect(values.map(({ labels, value }) => [labels.counter, value]).sort()).toEqual([["received", 2], ["sent", 1]]);
 });
+
+test("metrics do not jump where a switch says nothing at the first look, nor after a controller that had stored nothing", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.plug("hv1", port, 10);
+  ports.set("hv1", [at(10, 5000, 5000)]);
+  h.portCounts = () => undefined;
+  await later(24);
+  h = await h.restart();
+  answers();
+  h.portCounts = () => undefined;
+  await later(24);
+  answers();
+  await later(12);
+  ports.set("hv1", [at(10, 5001, 5002, 300)]);
+  await later(24);
+  const values = Array.from(gauges[0]!.read(h.view) as Iterable<{ labels: Record<string, string>; value: number }>);
+  expect(values.map(({ labels, value }) => [labels.counter, value]).sort()).toEqual([["received", 2], ["sent", 1]]);
+  expect(await shown("ports", port)).toEqual([5002, 5001, true]);
+});
+
+test("a new port's metrics have all that it counts, from its first frame on", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.plug("hv1", port, 10);
+  ports.set("hv1", [at(10, 5, 6)]);
+  await later(24);
+  const values = Array.from(gauges[0]!.read(h.view) as Iterable<{ labels: Record<string, string>; value: number }>);
+  expect(values.map(({ labels, value }) => [labels.counter, value]).sort()).toEqual([["received", 6], ["sent", 5]]);
+});

@@ -10,6 +10,8 @@ const wire = defineTable()("wire");
 const glow = defineTable()("glow", { derived: true });
 const app = (name: string, fields: Partial<App> = {}): App => ({ name, about: "", ...fields });
 const owner = app("light", { tables: [table], resources: [lamp] });
+/** A rule of which nothing but what it counts for matters. */
+const counting = (resource: string) => ({ name: "glowing", about: "", on: { kind: "each", table: wire }, emit: () => undefined, counts: { resource, counters: {}, entities: () => [] } }) as unknown as NonNullable<App["rules"]>[number];
 
 describe("refused", () => {
   test.each<[string, App[], string]>([
@@ -22,6 +24,8 @@ describe("refused", () => {
     ["packets of an undeclared table", [app("dark", { packetIn: { t: () => [] } })], "app dark handles packets of table t, which it does not declare"],
     ["a list of two apps", [app("light", { opsLists: [{ path: "lamps", about: "", rows: () => [] }] }), app("dark", { opsLists: [{ path: "lamps", about: "", rows: () => [] }] })], "list lamps of dark is declared by light already"],
     ["a list at no word", [app("dark", { opsLists: [{ path: "a/b", about: "", rows: () => [] }] })], "app dark lists a/b: a path is one word, of small letters and hyphens"],
+    ["counts for what is not there", [app("dark", { rules: [counting("lamp")] })], "rule glowing of dark counts for resource lamp, which no app declares"],
+    ["counts for what is not required", [owner, app("dark", { rules: [counting("lamp")] })], "rule glowing of dark counts for resource lamp of light, which it does not require"],
     ["an undeclared register", [app("dark", { portContext: [{ register: "r", value: () => 1 }] })], "app dark loads register r, which it does not declare"],
   ])("%s", (_, apps, message) => expect(() => checkApps(apps)).toThrow(message));
   test("a table of two apps", () => expect(() => allTables([owner, app("dark", { tables: [table] })])).toThrow("table lamp is declared by light and by dark"));

@@ -45,6 +45,12 @@ export function checkApps(apps: readonly App[]): void {
       if (owner === undefined) throw new Error(`app ${app.name} extends resource ${resource}, which no app declares`);
       if (owner !== app.name && app.requires?.includes(owner) !== true) throw new Error(`app ${app.name} extends resource ${resource} of ${owner}, which it does not require`);
     }
+    for (const { name, counts } of app.rules ?? []) {
+      if (counts === undefined) continue;
+      const owner = resources.get(counts.resource);
+      if (owner === undefined) throw new Error(`rule ${name} of ${app.name} counts for resource ${counts.resource}, which no app declares`);
+      if (owner !== app.name && !reaches(app, owner, apps)) throw new Error(`rule ${name} of ${app.name} counts for resource ${counts.resource} of ${owner}, which it does not require`);
+    }
     for (const table of Object.keys(app.packetIn ?? {})) {
       if (app.pipeline?.tables[table] === undefined) throw new Error(`app ${app.name} handles packets of table ${table}, which it does not declare`);
     }

@@ -102,6 +102,45 @@ test("of a resource those flows count whose rule and table say so, and that do m
   expect(looked).toEqual(["a/in/t/1", "a/in/t/2", "a/out/t"]);
 });
 
+test("who has caused too much is refused before its flows are gathered; others are not, nor what services look at in their turns", async () => {
+  let gathered = 0;
+  const rules = [{ app: "a", rule: "in", counts: { resource: "thing", counters: { door: "received" }, entities: () => Array.from({ length: 5000 }, (_, i) => `e${i}`) } }];
+  const counter = new FlowCounter({
+    clock, ...nothing, tableName: () => "door", ask: () => Promise.resolve([]),
+    placed: () => {
+      gathered++;
+      return [];
+    },
+  });
+  clock.seconds += 1000;
+  const ask = async (payer: string): Promise<[boolean | undefined, number]> => {
+    const before = gathered;
+    const { refused } = await counter.ofResource(rules, {} as never, "thing", "t", "received", payer);
+    return [refused, gathered - before];
+  };
+  for (let i = 0; i < 4; i++) expect(await ask("p")).toEqual([undefined, 5000]);
+  expect(await ask("p")).toEqual([true, 0]);
+  expect(await ask("q")).toEqual([undefined, 5000]);
+  for (let i = 0; i < 40; i++) expect(await ask("/turns")).toEqual([undefined, 5000]);
+  clock.seconds += 1;
+  expect(await ask("p")).toEqual([true, 2000]);
+});
+
+test("a flow that many hosts have costs as much as it has hosts", async () => {
+  let gathered = 0;
+  const hosts = Array.from({ length: 15_000 }, (_, i) => `hv${i}`);
+  const counter = new FlowCounter({
+    clock, ...nothing, ask: () => undefined,
+    placed: () => {
+      gathered++;
+      return [{ flow: flow(5), chassis: hosts }];
+    },
+  });
+  clock.seconds += 1000;
+  for (let i = 0; i < 5; i++) await counter.of("app", "rule", "entity", "p");
+  expect(gathered).toBe(2);
+});
+
 test("what flows drop is asked of each table once, by rule, and counts for whom the flow is", async () => {
   const asked: unknown[] = [];
   const own = flow(5);

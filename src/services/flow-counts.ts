@@ -20,7 +20,7 @@ export interface PlacedFlow extends CountedFlow {
 const hasInstructions = ({ len, matchLen }: PlacedFlow): boolean => len > FLOW_MOD_MATCH_OFFSET + matchLen;
 
 export interface FlowCounterOptions {
-  readonly placed: (app: string, rule: string, entity: string) => Iterable<{ readonly flow: PlacedFlow; readonly chassis: Iterable<string> }>;
+  readonly placed: (app: string, rule: string, entity: string) => Iterable<Placed>;
   /** OFPMP_FLOW replies; undefined: the switch is not connected. */
   readonly ask: (chassis: string, cookie: bigint, options?: { readonly mask: bigint; readonly table: number }) => Promise<Buffer[]> | undefined;
   /** Flows that a rule of an app wants for an entity. */
@@ -34,6 +34,16 @@ const EACH = { burst: 500, perSecond: 100 };
 const ALL = { burst: 2000, perSecond: 500 };
 /** Flows of an answer that cost a switch about as much as a question. */
 const FLOWS_A_QUESTION = 8;
+/** What is gone through here before a switch is asked: what rules run on, and flows at each host that has them. */
+const GATHER_EACH = { burst: 20_000, perSecond: 2000 };
+const GATHER_ALL = { burst: 80_000, perSecond: 8000 };
+/** Services that ask in turns of their own have names that no project has. */
+const isProject = (payer: string): boolean => !payer.startsWith("/");
+
+interface Placed {
+  readonly flow: PlacedFlow;
+  readonly chassis: Iterable<string>;
+}
 
 interface Wanted {
   readonly keys: Set<string>;
@@ -63,35 +73,51 @@ export class FlowCounter {
   private readonly options: FlowCounterOptions;
   /** By chassis, of which there are as many as ever had flows that somebody asked for. */
   private readonly allowances = new Map<string, Allowance>();
+  private readonly gathering: Allowance;
 
   constructor(options: FlowCounterOptions) {
     this.options = options;
+    this.gathering = new Allowance(options.clock, GATHER_EACH, GATHER_ALL);
   }
 
   of(app: string, rule: string, entity: string, payer: string): Promise<FlowCounts> {
-    return this.count(this.options.placed(app, rule, entity), payer);
+    return this.count([() => this.options.placed(app, rule, entity)], payer);
   }
 
   /** See ServiceHost.countsOf. */
   ofResource(rules: readonly CountingRule[], view: ReadView, resource: string, id: string, counter: string, payer: string): Promise<FlowCounts> {
-    const { placed, tableName } = this.options;
-    const flows = rules.filter(({ counts }) => counts.resource === resource && Object.values(counts.counters).includes(counter)).flatMap(({ app, rule, counts: { counters, entities } }) =>
-      entities(view, id).flatMap((entity) => [...placed(app, rule, entity)].filter(({ flow }) => counters[tableName(flow.table) ?? ""] === counter && hasInstructions(flow))));
-    return this.count(flows, payer);
+    return this.count(this.countedBy(rules, view, resource, id, counter), payer);
   }
 
-  private async count(placed: Iterable<{ readonly flow: CountedFlow; readonly chassis: Iterable<string> }>, payer: string): Promise<FlowCounts> {
-    const wanted = new Map<string, Wanted>();
-    for (const { flow, chassis } of placed) {
-      const cookie = (BigInt(flow.cookieHi) << 32n) | BigInt(flow.cookieLo);
-      for (const id of chassis) {
-        let of = wanted.get(id);
-        if (of === undefined) wanted.set(id, (of = { keys: new Set(), cookies: new Set() }));
-        of.keys.add(flow.key);
-        of.cookies.add(cookie);
-      }
+  private *countedBy(rules: readonly CountingRule[], view: ReadView, resource: string, id: string, counter: string): Iterable<() => Iterable<Placed>> {
+    const { placed, tableName } = this.options;
+    for (const { app, rule, counts: { resource: of, counters, entities } } of rules) {
+      if (of !== resource || !Object.values(counters).includes(counter)) continue;
+      const counted = ({ flow }: Placed): boolean => counters[tableName(flow.table) ?? ""] === counter && hasInstructions(flow);
+      for (const entity of entities(view, id)) yield () => [...placed(app, rule, entity)].filter(counted);
     }
+  }
+
+  /** `each`: gathers the flows that some entity has; it is not called beyond what the payer may cause. */
+  private async count(each: Iterable<() => Iterable<Placed>>, payer: string): Promise<FlowCounts> {
+    const wanted = new Map<string, Wanted>();
     const at = `${new Date(this.options.clock.now()).toISOString().slice(0, 19)}Z`;
+    for (const gather of each) {
+      let cost = 1;
+      if (isProject(payer) && !this.gathering.take(payer)) return { at, flows: [], silent: [], refused: true };
+      for (const { flow, chassis } of gather()) {
+        const cookie = (BigInt(flow.cookieHi) << 32n) | BigInt(flow.cookieLo);
+        for (const id of chassis) {
+          let of = wanted.get(id);
+          if (of === undefined) wanted.set(id, (of = { keys: new Set(), cookies: new Set() }));
+          of.keys.add(flow.key);
+          of.cookies.add(cookie);
+          cost++;
+        }
+      }
+      // How many there are was not known before: who takes more than is left waits longer for the next.
+      if (isProject(payer) && cost > 1) this.gathering.take(payer, undefined, cost - 1);
+    }
     const flows: FlowCount[] = [];
     const silent: string[] = [];
     await Promise.all([...wanted].map(async ([chassis, { keys, cookies }]) => {

@@ -50,9 +50,9 @@ export const ruleCounters: ServiceDecl = {
     const counters = countersOf(host);
     host.onAsked(ruleResource, COUNTERS, (rules, caller) => counters.asked(rules.map(countable), caller.projectId));
     host.onCommit([ruleTable, remoteUseTable], (changes) => {
-      for (const { table, id, after } of changes) {
+      for (const { table, id, before, after } of changes) {
         if (after === undefined) counters.forget(id);
-        else if (table.name === ruleTable.name) counters.follow(countable(after as SecurityGroupRule));
+        else if (table.name === ruleTable.name) counters.follow(countable(after as SecurityGroupRule), before === undefined);
       }
     });
     return () => counters.store(true);

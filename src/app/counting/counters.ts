@@ -52,7 +52,7 @@ export interface FlowCountersOptions {
   readonly storeS?: { readonly asked: number; readonly others: number };
   /** Flows of what nobody asks for, of which so many are looked at in one turn, default 3000. */
   readonly flowsATurn?: number;
-  /** Told of what was counted more than at the look before, of what is counted since another controller from the second look on. */
+  /** Told of what was counted more than at the look before; not of what a switch counted before this controller first heard of it. */
   grown?(this: void, id: string, packets: number, bytes: number): void;
   /** After each turn. */
   turned?(this: void): void;
@@ -100,8 +100,8 @@ export class FlowCounters {
   constructor(host: ServiceHost, options: FlowCountersOptions, known: { readonly stored: Iterable<Countable>; readonly all: Iterable<Countable> }) {
     this.host = host;
     this.options = options;
-    this.watched = new Remembered<Watched>({ ...FLOWS, count: options.room.count });
-    for (const one of known.stored) if (this.watched.size < options.room.count) this.watch(one).storedAt = this.now;
+    this.watched = new Remembered<Watched>({ count: { all: options.room.count, project: options.room.project }, weight: FLOWS });
+    for (const one of known.stored) if (this.hasRoom(one)) this.watch(one).storedAt = this.now;
     for (const one of known.all) this.follow(one);
     host.after(FIRST_S, () => {
       host.every(options.everyS ?? LOOK_S, () => this.turn());
@@ -109,22 +109,27 @@ export class FlowCounters {
     });
   }
 
-  /** Counts something that nobody asks for, as long as there is room. */
-  follow(one: Countable): void {
+  /** Counts something that nobody asks for, as long as there is room. `fresh`: it was made by the change that tells of it, so that all it has counted is new. */
+  follow(one: Countable, fresh = false): void {
+    if (this.hasRoom(one)) this.watch(one, fresh);
+  }
+
+  private hasRoom({ project_id }: Countable): boolean {
     const { count, project } = this.options.room;
-    if (this.watched.size < count && this.watched.countOf(one.project_id) < project) this.watch(one);
+    return this.watched.size < count && this.watched.countOf(project_id) < project;
   }
 
   private get now(): number {
     return this.host.clock.monotonic() / 1000;
   }
 
-  private watch({ id, project_id }: Countable): Watched {
+  /** Where there is no room for it, what was looked at longest ago goes: of its project where that has too many, else of all. */
+  private watch({ id, project_id }: Countable, fresh = false): Watched {
     let found = this.watched.get(id);
     if (found === undefined) {
       const stored = this.host.view.get(this.options.stored, id);
       found = {
-        id, project_id, totals: new Totals(stored), askedAt: -Infinity, lookedAt: -Infinity, storedAt: -Infinity, stored, since: stored?.since ?? timestampOf(this.host.clock.now()), grownAt: undefined, looking: undefined,
+        id, project_id, totals: new Totals(stored, fresh && stored === undefined), askedAt: -Infinity, lookedAt: -Infinity, storedAt: -Infinity, stored, since: stored?.since ?? timestampOf(this.host.clock.now()), grownAt: undefined, looking: undefined,
       };
       this.watched.put(found, 0);
     }
@@ -149,15 +154,13 @@ export class FlowCounters {
     // Flows may have come and gone while another controller looked.
     const kept = this.host.view.get(this.options.stored, one.id);
     if (kept !== undefined && kept.gone_packets > one.totals.now.gone_packets) one.totals = new Totals(kept);
-    const { packets: before, bytes: bytesBefore } = one.totals.now;
-    one.totals.look(counts);
+    const { packets: before } = one.totals.now;
+    const grown = one.totals.look(counts);
     const { complete } = one.totals;
     const { packets, bytes, last_hit } = one.totals.now;
-    // Of a host that has not said since the start it is not known what it has counted meanwhile.
-    if (packets > before && (one.lookedAt !== -Infinity ? last_hit === null : one.stored !== undefined)) one.grownAt = counts.at;
-    // Of what has stored totals the first look finds what was counted before this controller.
-    const wasHere = one.lookedAt !== -Infinity || one.stored === undefined;
-    if (wasHere && (packets > before || bytes > bytesBefore)) this.options.grown?.(one.id, packets - before, bytes - bytesBefore);
+    // When what a host has counted that says for the first time it is not known; of what was never stored, all that is said first is as old as anything.
+    if (packets > before && grown.packets === 0 && (one.lookedAt !== -Infinity || one.stored !== undefined)) one.grownAt = counts.at;
+    if (grown.packets > 0 || grown.bytes > 0) this.options.grown?.(one.id, grown.packets, grown.bytes);
     one.lookedAt = this.now;
     this.watched.put(one, one.totals.flows);
     if (one.totals.now.gone_packets > (one.stored?.gone_packets ?? 0)) this.storeSoon();

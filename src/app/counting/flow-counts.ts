@@ -16,6 +16,8 @@ export interface FlowCounts {
   readonly flows: readonly FlowCount[];
   /** Chassis that should have flows of it and did not say: not connected, too slow, or asked too much already. */
   readonly silent: readonly string[];
+  /** True: who pays has caused too much already. Nothing was asked, and nothing is known. */
+  readonly refused?: boolean;
 }
 
 /** What a flow that drops packets (Rule.drops) has counted on a switch. */

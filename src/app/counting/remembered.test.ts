@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Remembered } from "./remembered.ts";
 
 const ids = (of: Remembered<{ id: string; project_id: string }>): string[] => Array.from(of.values(), ({ id }) => id);
-const room = { count: 4, all: 20, project: 10 };
+const room = { count: { all: 4, project: 4 }, weight: { all: 20, project: 10 } };
 
 test("the longest not looked at goes where there are too many", () => {
   const kept = new Remembered(room);
@@ -31,4 +31,14 @@ test("where all have too much the first go, whoever's", () => {
   kept.delete("b");
   kept.put({ id: "d", project_id: "d" }, 10);
   expect(ids(kept)).toEqual(["c", "d"]);
+});
+
+test("a project has no more than its part, whatever room is left, and others keep theirs", () => {
+  const kept = new Remembered({ ...room, count: { all: 4, project: 2 } });
+  kept.put({ id: "other", project_id: "q" }, 0);
+  for (const id of ["a", "b", "c", "d"]) kept.put({ id, project_id: "p" }, 0);
+  expect(ids(kept)).toEqual(["other", "c", "d"]);
+  expect([kept.countOf("p"), kept.countOf("q")]).toEqual([2, 1]);
+  for (const id of ["c", "d", "other"]) kept.delete(id);
+  expect([kept.size, kept.countOf("p")]).toEqual([0, 0]);
 });

@@ -10,67 +10,87 @@ interface Entry<V> {
   weight: number;
 }
 
-export interface Room {
-  /** How many there may be. */
-  readonly count: number;
-  /** What they may weigh together, and those of a project. */
+/** Of all, and of a project. */
+interface Limits {
   readonly all: number;
   readonly project: number;
 }
 
+export interface Room {
+  /** How many there may be. */
+  readonly count: Limits;
+  /** What they may weigh together. */
+  readonly weight: Limits;
+}
+
+/** In the order in which they were put; what they weigh together. */
+class Share<V extends Kept> {
+  readonly kept = new Map<string, Entry<V>>();
+  weight = 0;
+
+  put(value: V, weight: number): void {
+    this.kept.set(value.id, { value, weight });
+    this.weight += weight;
+  }
+
+  delete(id: string): void {
+    this.weight -= this.kept.get(id)?.weight ?? 0;
+    this.kept.delete(id);
+  }
+}
+
 export class Remembered<V extends Kept> {
   private readonly room: Room;
-  private readonly kept = new Map<string, Entry<V>>();
-  private readonly byProject = new Map<string, number>();
-  private readonly counts = new Map<string, number>();
-  private weight = 0;
+  private readonly all = new Share<V>();
+  private readonly byProject = new Map<string, Share<V>>();
 
   constructor(room: Room) {
     this.room = room;
   }
 
   get size(): number {
-    return this.kept.size;
+    return this.all.kept.size;
   }
   /** How many of a project there are. */
   countOf(project: string): number {
-    return this.counts.get(project) ?? 0;
+    return this.byProject.get(project)?.kept.size ?? 0;
   }
   get(id: string): V | undefined {
-    return this.kept.get(id)?.value;
+    return this.all.kept.get(id)?.value;
   }
   *values(): IterableIterator<V> {
-    for (const { value } of this.kept.values()) yield value;
+    for (const { value } of this.all.kept.values()) yield value;
   }
 
-  /** It is the last now, and weighs so much; where there is too much for the room, the first go, of its project if that has too much. */
+  /** It is the last now, and weighs so much; where there are too many or they weigh too much, the first go: of its project if that has too much, of that the weightless only where they are too many. */
   put(value: V, weight: number): void {
     this.delete(value.id);
-    this.kept.set(value.id, { value, weight });
-    this.counts.set(value.project_id, this.countOf(value.project_id) + 1);
-    this.weigh(value.project_id, weight);
-    const { count, all, project } = this.room;
-    for (const [id, old] of this.kept) {
-      const ofProject = (this.byProject.get(value.project_id) ?? 0) > project;
-      if (!ofProject && this.weight <= all && this.kept.size <= count) return;
-      if (!ofProject || (old.value.project_id === value.project_id && old.weight > 0)) this.delete(id);
+    let own = this.byProject.get(value.project_id);
+    if (own === undefined) this.byProject.set(value.project_id, (own = new Share()));
+    for (const share of [this.all, own]) share.put(value, weight);
+    const { count, weight: weights } = this.room;
+    if (own.weight > weights.project) {
+      for (const [id, old] of own.kept) {
+        if (own.weight <= weights.project) break;
+        if (old.weight > 0) this.delete(id);
+      }
+    }
+    for (const id of own.kept.keys()) {
+      if (own.kept.size <= count.project) break;
+      this.delete(id);
+    }
+    for (const id of this.all.kept.keys()) {
+      if (this.all.weight <= weights.all && this.size <= count.all) break;
+      this.delete(id);
     }
   }
 
   delete(id: string): void {
-    const old = this.kept.get(id);
+    const old = this.all.kept.get(id);
     if (old === undefined) return;
-    this.kept.delete(id);
-    const left = this.countOf(old.value.project_id) - 1;
-    if (left === 0) this.counts.delete(old.value.project_id);
-    else this.counts.set(old.value.project_id, left);
-    this.weigh(old.value.project_id, -old.weight);
-  }
-
-  private weigh(project: string, weight: number): void {
-    this.weight += weight;
-    const now = (this.byProject.get(project) ?? 0) + weight;
-    if (now === 0) this.byProject.delete(project);
-    else this.byProject.set(project, now);
+    const { project_id } = old.value;
+    const own = this.byProject.get(project_id)!;
+    for (const share of [this.all, own]) share.delete(id);
+    if (own.kept.size === 0) this.byProject.delete(project_id);
   }
 }

@@ -70,3 +70,21 @@ test("what went while nobody looked does not make it fall, and is no debt", () =
     [66, said(flow("hv1", "a", 5))],
   ).map(([n]) => n)).toEqual([100, 100, 103]);
 });
+
+test("what grew is what was counted since the look before: nothing that a host had counted before it was first heard of, unless it is known to be new", () => {
+  const grown = (totals: Totals, ...list: readonly Said[]): (readonly [number, number])[] => list.map((counts) => {
+    const { packets, bytes } = totals.look({ ...counts, at: T(1) });
+    return [packets, bytes];
+  });
+  const silent = { flows: [], silent: ["hv1"] };
+  // After a start, the first look before the switch is connected.
+  expect(grown(new Totals({ packets: 100, bytes: 10_000, gone_packets: 0, gone_bytes: 0, last_hit: null }), silent, said(flow("hv1", "a", 5000)), said(flow("hv1", "a", 5001)))).toEqual([[0, 0], [0, 0], [1, 100]]);
+  // One host of two says later.
+  const half = { flows: [flow("hv1", "a", 7)], silent: ["hv2"] };
+  expect(grown(new Totals(), half, { flows: [flow("hv1", "a", 9)], silent: ["hv2"] }, said(flow("hv1", "a", 9), flow("hv2", "a", 4000)), said(flow("hv1", "a", 9), flow("hv2", "a", 4001), flow("hv3", "a", 6)))).toEqual([[0, 0], [2, 200], [0, 0], [7, 700]]);
+  expect(grown(new Totals(undefined, true), said(flow("hv1", "a", 5)), silent, said(flow("hv1", "a", 3)))).toEqual([[5, 500], [0, 0], [3, 300]]);
+});
+
+test("of what is not told because who asks has asked too much nothing is lost, and nothing falls", () => {
+  expect(looks(new Totals(), [100, said(flow("hv1", "a", 5))], [110, { flows: [], silent: [], refused: true }], [120, said(flow("hv1", "a", 7))])).toEqual([[5, null, true], [5, null, false], [7, 120, true]]);
+});

@@ -19,9 +19,12 @@ export class Totals {
   complete = false;
   private counted: Counted;
   private readonly live = new Map<string, FlowCount>();
-  private looked = false;
+  /** Whether all have said once: flows that come from then on are new. */
+  private known: boolean;
 
-  constructor(stored: Counted = NOTHING) {
+  /** `fresh`: it was made a moment ago, so all that its flows have counted is new. */
+  constructor(stored: Counted = NOTHING, fresh = false) {
+    this.known = fresh;
     const { packets, bytes, gone_packets, gone_bytes, last_hit } = stored;
     this.counted = { packets, bytes, gone_packets, gone_bytes, last_hit };
   }
@@ -35,7 +38,16 @@ export class Totals {
     return this.counted;
   }
 
-  look({ at, flows, silent }: FlowCounts): void {
+  /**
+   * Tells what was counted since the look before. Of a host that has not said since this began it is not known what of it was counted meanwhile, and what
+   * before: such is in the totals alone.
+   */
+  look({ at, flows, silent, refused = false }: FlowCounts): { readonly packets: number; readonly bytes: number } {
+    const grown = { packets: 0, bytes: 0 };
+    if (refused) {
+      this.complete = false;
+      return grown;
+    }
     let { packets, bytes, gone_packets, gone_bytes, last_hit } = this.counted;
     const give = (seen: FlowCount): void => {
       gone_packets += seen.packets;
@@ -47,7 +59,12 @@ export class Totals {
       there.add(id);
       const before = this.live.get(id);
       // Not by its age: a flow that is written again begins anew, yet Open vSwitch leaves it the counts that it had.
-      if (before !== undefined && flow.packets < before.packets) give(before);
+      const again = before !== undefined && flow.packets < before.packets;
+      if (again) give(before);
+      if (before !== undefined || this.known) {
+        grown.packets += flow.packets - (again ? 0 : (before?.packets ?? 0));
+        grown.bytes += Math.max(0, flow.bytes - (again ? 0 : (before?.bytes ?? 0)));
+      }
       this.live.set(id, flow);
     }
     const unsaid = new Set(silent);
@@ -61,8 +78,8 @@ export class Totals {
       allPackets += seen.packets;
       allBytes += seen.bytes;
     }
-    // Of what was hit before the first look it is not known when.
-    if (allPackets > packets && this.looked) last_hit = at;
+    // Of what was hit before a host's first answer it is not known when.
+    if (grown.packets > 0) last_hit = at;
     this.complete = silent.length === 0;
     // Less than was said before: flows went while nobody looked. As long as a switch is silent it may be its part that lacks.
     if (this.complete) {
@@ -72,6 +89,7 @@ export class Totals {
     packets = Math.max(packets, allPackets);
     bytes = Math.max(bytes, allBytes);
     this.counted = { packets, bytes, gone_packets, gone_bytes, last_hit };
-    this.looked = true;
+    this.known ||= this.complete;
+    return grown;
   }
 }
