@@ -1,9 +1,10 @@
 // Counts what ports, routers and floating IPs let pass: what somebody asks for at once, all others in turns; totals are kept over moves and restarts.
 import { chassisTable, FlowCounters, learned, resourceHandle, type LiveView, type ServiceDecl, type ServiceHost } from "#app";
 import { COUNTERS, countablesOf, countedOf, countedResources, partsOf, projectCounts, PROJECTS, resourceCounts, resourceCountTable, ROOM, rowOf, tables, type CountedResource, type CountedRow, type ProjectCount } from "./model.ts";
+import { attachmentTable, type Attachment } from "../l2/model.ts";
 import { PortCounts } from "./ports.ts";
 
-/** Seconds between looks: what is counted since is lost when a port is unplugged, or a flow goes. */
+/** Seconds between looks: what is counted since is lost when a flow goes. */
 const LOOK_S = 10;
 /** Counters that are looked at in a turn, each with what it counts at one place; beyond them turns are longer apart for each. */
 const FLOWS_A_TURN = 40_000;
@@ -52,6 +53,10 @@ class Projects {
   }
 }
 
+/** The place where a port was, and is not any more. */
+const leftBy = (before: Attachment | undefined, after: Attachment | undefined): readonly Attachment[] =>
+  before?.role === "active" && (after?.role !== "active" || after.chassis !== before.chassis || after.ofport !== before.ofport) ? [before] : [];
+
 const all = (view: LiveView) => countedResources.flatMap((resource) => Array.from(view.all(tables[resource]), (row) => countablesOf(resource, row)).flat());
 
 export const resourceCounters: ServiceDecl = {
@@ -76,12 +81,39 @@ export const resourceCounters: ServiceDecl = {
       host.onCommit([tables[resource]], (changes) => {
         for (const { id, before, after } of changes) {
           if (after !== undefined) for (const one of countablesOf(resource, after as CountedRow)) counters.follow(one, before === undefined);
-          else for (const counter of COUNTERS[resource]) counters.forget(countedOf(resource, counter, id));
+          else for (const counter of COUNTERS[resource]) {
+            counters.forget(countedOf(resource, counter, id));
+            if (resource === "port") ports.forget(id, counter);
+          }
         }
       });
     }
+    /** By chassis, counters of ports that leave it, and from which generation on its switch knows. */
+    const leaving = new Map<string, { readonly counted: Set<string>; generation: number }>();
+    const left = (chassis: string, confirmed: number): void => {
+      const of = leaving.get(chassis);
+      if (of === undefined || confirmed < of.generation) return;
+      leaving.delete(chassis);
+      ports.leaves(chassis);
+      counters.ending(of.counted);
+    };
+    host.onCommit([attachmentTable], (changes, generation) => {
+      const places = changes.flatMap(({ before, after }) => leftBy(before as Attachment | undefined, after as Attachment | undefined));
+      for (const { chassis, port_id } of places) {
+        let of = leaving.get(chassis);
+        if (of === undefined) leaving.set(chassis, (of = { counted: new Set(), generation }));
+        of.generation = generation;
+        for (const counter of COUNTERS.port) of.counted.add(countedOf("port", counter, port_id));
+      }
+      for (const { chassis } of places) left(chassis, host.confirmed(chassis));
+    });
+    host.onConfirmed(left);
     host.onCommit([chassisTable], (changes) => {
-      for (const { id, after } of changes) if (after === undefined) ports.forget(id);
+      for (const { id, after } of changes) {
+        if (after !== undefined) continue;
+        ports.forgetChassis(id);
+        leaving.delete(id);
+      }
     });
     return () => counters.store(true);
   },

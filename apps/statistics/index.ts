@@ -15,6 +15,7 @@ export default {
   extend,
   references,
   aliases,
+  observe: { Interface: ["ifindex"] },
   services: [resourceCounters],
   opsLists,
   gauges,

@@ -104,6 +104,75 @@ test("a port of which its switch knows nothing for a while has what it had, and 
   expect(await shown("ports", port)).toEqual([6, 8, true]);
 });
 
+test("a port that leaves an interface which stays has all that it counted there, and nothing is counted twice when it comes back", async () => {
+  const port = (await h.create("port", { network_id: network, device_owner: "compute:nova", "binding:host_id": "hv1" }, { ...p, "x-roles": "admin" })).id;
+  const bindings = `/v2.0/ports/${port}/bindings`;
+  await h.plug("hv1", port, 10);
+  ports.set("hv1", [at(10, 7, 5)]).set("hv2", [at(20, 0, 0)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([5, 7, true]);
+  await h.call("POST", bindings, { binding: { host: "hv2" } });
+  await h.plug("hv2", port, 20);
+  await h.settled();
+  // Since the last look, and nobody looks before it is activated.
+  ports.set("hv1", [at(10, 70, 50, 101)]).set("hv2", [at(20, 1, 0)]);
+  expect((await h.call("PUT", `${bindings}/hv2/activate`)).status).toBe(200);
+  await h.settled();
+  h.confirm("hv1");
+  await later(1);
+  expect([...h.view.all(resourceCountTable)].map((row) => row.gone_packets).sort()).toEqual([50, 70]);
+  expect(await shown("ports", port)).toEqual([50, 71, true]);
+  ports.set("hv2", [at(20, 3, 4, 109)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([54, 73, true]);
+  // Left before the next look, which is ten seconds later.
+  ports.set("hv2", [at(20, 8, 6, 111)]);
+  expect((await h.call("PUT", `${bindings}/hv1/activate`)).status).toBe(200);
+  await h.settled();
+  ports.set("hv1", [at(10, 73, 51, 112)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([51 + 6, 73 + 8, true]);
+});
+
+test("a device that is plugged anew, or whose Open vSwitch starts again, goes on from what it had; one that has less is another", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.plug("hv1", port, 10);
+  ports.set("hv1", [at(10, 70, 50)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([50, 70, true]);
+  ports.set("hv1", [at(10, 72, 51, 1)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([51, 72, true]);
+  ports.set("hv1", []);
+  await h.unplug("hv1", port);
+  await later(24);
+  expect(await shown("ports", port)).toEqual([51, 72, true]);
+  await h.plug("hv1", port, 11);
+  ports.set("hv1", [at(11, 73, 51, 1)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([51, 73, true]);
+  await h.unplug("hv1", port);
+  await later(24);
+  await h.plug("hv1", port, 12);
+  ports.set("hv1", [at(12, 80, 2, 1)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([51 + 2, 73 + 80, true]);
+});
+
+test("of an interface that is gone it is known what it had a second before, however long ago anybody looked", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.plug("hv1", port, 10);
+  ports.set("hv1", [at(10, 7, 5)]);
+  await later(12);
+  ports.set("hv1", [at(10, 70, 50, 101)]);
+  await later(1);
+  ports.set("hv1", [at(9, 1000, 1000)]);
+  await h.unplug("hv1", port);
+  await h.settled();
+  await later(2);
+  expect([...opsLists[0]!.rows(h.view, { id: port })]).toMatchObject([{ received: { packets: 50 }, sent: { packets: 70 }, complete: true }]);
+});
+
 test("others do not see what a port counts", async () => {
   const port = (await h.create("port", { network_id: network }, p)).id;
   expect((await h.call("GET", `/v2.0/ports/${port}?fields=axion:statistics`, undefined, { "x-project-id": "q", "x-roles": "member" })).status).toBe(404);

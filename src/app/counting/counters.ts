@@ -84,6 +84,8 @@ interface Watched extends Countable {
   lookedAt: number;
   storedAt: number;
   stored: Counted | undefined;
+  /** What was stored, by whichever controller, when it was looked at last. */
+  kept: Counted | undefined;
   readonly since: string;
   /** RFC 3339: it had counted more than was stored when a controller first looked. */
   grownAt: string | undefined;
@@ -129,7 +131,7 @@ export class FlowCounters {
     if (found === undefined) {
       const stored = this.host.view.get(this.options.stored, id);
       found = {
-        id, project_id, totals: new Totals(stored, fresh && stored === undefined), askedAt: -Infinity, lookedAt: -Infinity, storedAt: -Infinity, stored, since: stored?.since ?? timestampOf(this.host.clock.now()), grownAt: undefined, looking: undefined,
+        id, project_id, totals: new Totals(stored, fresh && stored === undefined), askedAt: -Infinity, lookedAt: -Infinity, storedAt: -Infinity, stored, kept: stored, since: stored?.since ?? timestampOf(this.host.clock.now()), grownAt: undefined, looking: undefined,
       };
       this.watched.put(found, 0);
     }
@@ -148,12 +150,33 @@ export class FlowCounters {
     return (one.looking ??= this.count(one, payer).finally(() => (one.looking = undefined)));
   }
 
+  /** What these count at one of their places ends: they are looked at as soon as may be, whenever that was done last. */
+  ending(ids: Iterable<string>): void {
+    const those = [...ids].flatMap((id) => this.watched.get(id) ?? []);
+    if (those.length === 0) return;
+    this.host.after(0, () => this.lookAtAll(those, async (one) => {
+      // One that is under way may have asked before.
+      await one.looking;
+      one.lookedAt = Math.min(one.lookedAt, this.now - FRESH_S);
+      await this.look(one, nobody(this.options.name));
+    }));
+  }
+
+  private async lookAtAll(those: readonly Watched[], look: (one: Watched) => Promise<void>): Promise<void> {
+    const queue = those.values();
+    const next = async (): Promise<void> => {
+      for (const one of queue) await look(one);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, next));
+  }
+
   private async count(one: Watched, payer: string): Promise<void> {
     const counts = await this.options.look(one.id, payer);
     if (this.watched.get(one.id) !== one) return;
-    // Flows may have come and gone while another controller looked.
+    // Flows may have come and gone while another controller looked. What is stored once is looked at once: it may be that less is gone since, as what was away is back.
     const kept = this.host.view.get(this.options.stored, one.id);
-    if (kept !== undefined && kept.gone_packets > one.totals.now.gone_packets) one.totals = new Totals(kept);
+    if (kept !== undefined && kept !== one.kept && kept.gone_packets > one.totals.now.gone_packets) one.totals = new Totals(kept);
+    one.kept = kept;
     const { packets: before } = one.totals.now;
     const grown = one.totals.look(counts);
     const { complete } = one.totals;
@@ -163,7 +186,7 @@ export class FlowCounters {
     if (grown.packets > 0 || grown.bytes > 0) this.options.grown?.(one.id, grown.packets, grown.bytes);
     one.lookedAt = this.now;
     this.watched.put(one, one.totals.flows);
-    if (one.totals.now.gone_packets > (one.stored?.gone_packets ?? 0)) this.storeSoon();
+    if (one.totals.now.gone_packets !== (one.stored?.gone_packets ?? 0)) this.storeSoon();
     const known = complete || packets > 0;
     const idle_since = [one.since, last_hit ?? one.since, one.grownAt ?? one.since].reduce((a, b) => (momentOf(b) > momentOf(a) ? b : a));
     this.host.learn([learned(this.options.facts, one.project_id, { id: one.id, packets: known ? packets : null, bytes: known ? bytes : null, last_hit, complete, since: one.since, looked_at: counts.at, idle_since })]);
@@ -182,11 +205,7 @@ export class FlowCounters {
         flows += 1 + one.totals.flows;
       }
     }
-    const queue = waiting.values();
-    const next = async (): Promise<void> => {
-      for (const one of queue) await this.look(one, nobody(this.options.name));
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, next));
+    await this.lookAtAll(waiting, (one) => this.look(one, nobody(this.options.name)));
     this.options.turned?.();
     await this.store(false);
   }

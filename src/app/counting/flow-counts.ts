@@ -8,12 +8,16 @@ export interface FlowCount {
   /** Since the switch has it. Exact up to 2^53; a switch counts what its datapath let pass with a delay of about a second. */
   readonly packets: number;
   readonly bytes: number;
+  /** It is no flow but what counts on where it was when it is there again, as a network device that is unplugged and plugged. */
+  readonly lasting?: boolean;
 }
 
 export interface FlowCounts {
   /** When they were asked for, RFC 3339. */
   readonly at: string;
   readonly flows: readonly FlowCount[];
+  /** What had the same key in an earlier answer and is no more, as it was last seen: later than that answer. */
+  readonly ended?: readonly FlowCount[];
   /** Chassis that should have flows of it and did not say: not connected, too slow, or asked too much already. */
   readonly silent: readonly string[];
   /** True: who pays has caused too much already. Nothing was asked, and nothing is known. */

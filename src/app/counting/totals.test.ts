@@ -88,3 +88,15 @@ test("what grew is what was counted since the look before: nothing that a host h
 test("of what is not told because who asks has asked too much nothing is lost, and nothing falls", () => {
   expect(looks(new Totals(), [100, said(flow("hv1", "a", 5))], [110, { flows: [], silent: [], refused: true }], [120, said(flow("hv1", "a", 7))])).toEqual([[5, null, true], [5, null, false], [7, 120, true]]);
 });
+
+test("what lasts and was away goes on from what it had, and begins anew where it has less; a flow does neither", () => {
+  const device = (packets: number): FlowCount => ({ ...flow("hv1", "d", packets), lasting: true });
+  expect(looks(new Totals(), [100, said(device(50))], [110, said()], [120, said(device(53))], [130, said()], [140, said(device(4))]).map(([n]) => n)).toEqual([50, 50, 53, 53, 57]);
+  expect(looks(new Totals(), [100, said(flow("hv1", "f", 50))], [110, said()], [120, said(flow("hv1", "f", 53))]).map(([n]) => n)).toEqual([50, 50, 103]);
+});
+
+test("what ends is counted as it was seen last, be it later than the look before", () => {
+  const totals = new Totals();
+  expect(looks(totals, [100, said(flow("hv1", "a", 5))], [110, { flows: [flow("hv2", "a", 1)], ended: [flow("hv1", "a", 9)], silent: [] }], [120, said(flow("hv2", "a", 1))]).map(([n]) => n)).toEqual([5, 10, 10]);
+  expect(totals.now.gone_packets).toBe(9);
+});

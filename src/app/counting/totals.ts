@@ -2,6 +2,9 @@
 // begin from 0 again, had last. Switches keep their counts over restarts of the controller, so only the second part has to be kept.
 import type { FlowCount, FlowCounts } from "./flow-counts.ts";
 
+/** Of what lasts, as many are remembered that are not there. */
+const AWAY = 8;
+
 /** What is stored of it. */
 export interface Counted {
   readonly packets: number;
@@ -19,6 +22,8 @@ export class Totals {
   complete = false;
   private counted: Counted;
   private readonly live = new Map<string, FlowCount>();
+  /** Of what lasts and is not there, what it had: that is counted among what is no more, until it is there again. */
+  private readonly away = new Map<string, FlowCount>();
   /** Whether all have said once: flows that come from then on are new. */
   private known: boolean;
 
@@ -42,36 +47,49 @@ export class Totals {
    * Tells what was counted since the look before. Of a host that has not said since this began it is not known what of it was counted meanwhile, and what
    * before: such is in the totals alone.
    */
-  look({ at, flows, silent, refused = false }: FlowCounts): { readonly packets: number; readonly bytes: number } {
+  look({ at, flows, ended = [], silent, refused = false }: FlowCounts): { readonly packets: number; readonly bytes: number } {
     const grown = { packets: 0, bytes: 0 };
     if (refused) {
       this.complete = false;
       return grown;
     }
     let { packets, bytes, gone_packets, gone_bytes, last_hit } = this.counted;
-    const give = (seen: FlowCount): void => {
-      gone_packets += seen.packets;
-      gone_bytes += seen.bytes;
+    const give = (seen: FlowCount, sign = 1): void => {
+      gone_packets += sign * seen.packets;
+      gone_bytes += sign * seen.bytes;
+    };
+    const end = (id: string, seen: FlowCount): void => {
+      give(seen);
+      this.live.delete(id);
+      if (seen.lasting !== true) return;
+      this.away.set(id, seen);
+      for (const oldest of this.away.keys()) if (this.away.size > AWAY) this.away.delete(oldest);
     };
     const there = new Set<string>();
-    for (const flow of flows) {
+    const see = (flow: FlowCount): string => {
       const id = `${flow.chassis} ${flow.key}`;
-      there.add(id);
-      const before = this.live.get(id);
+      let before = this.live.get(id);
+      const was = this.away.get(id);
+      if (before === undefined && was !== undefined && flow.packets >= was.packets && flow.bytes >= was.bytes) {
+        give(was, -1);
+        before = was;
+      }
+      this.away.delete(id);
       // Not by its age: a flow that is written again begins anew, yet Open vSwitch leaves it the counts that it had.
       const again = before !== undefined && flow.packets < before.packets;
-      if (again) give(before);
+      if (again) give(before!);
       if (before !== undefined || this.known) {
         grown.packets += flow.packets - (again ? 0 : (before?.packets ?? 0));
         grown.bytes += Math.max(0, flow.bytes - (again ? 0 : (before?.bytes ?? 0)));
       }
       this.live.set(id, flow);
-    }
+      return id;
+    };
+    for (const flow of ended) end(see(flow), flow);
+    for (const flow of flows) there.add(see(flow));
     const unsaid = new Set(silent);
     for (const [id, seen] of this.live) {
-      if (there.has(id) || unsaid.has(seen.chassis)) continue;
-      give(seen);
-      this.live.delete(id);
+      if (!there.has(id) && !unsaid.has(seen.chassis)) end(id, seen);
     }
     let [allPackets, allBytes] = [gone_packets, gone_bytes];
     for (const seen of this.live.values()) {
