@@ -8,7 +8,7 @@ lab="ovs-vswitchd=openvswitch-switch ip=iproute2 ping=iputils-ping ethtool=ethto
   tcpdump=tcpdump arping=iputils-arping sysctl=procps"
 test="dig=bind9-dnsutils dnsmasq=dnsmasq-base openstack=python3-openstackclient keystone-manage=keystone uwsgi_python3=uwsgi-plugin-python3 curl=curl nft=nftables python3=python3
   neutron=python3-neutronclient bird=bird2 promtool=prometheus faketime=faketime iperf3=iperf3 keepalived=keepalived /lib/systemd/systemd=systemd
-  dhcpcd=dhcpcd-base cloud-init=cloud-init"
+  dhcpcd=dhcpcd-base dhcrelay=isc-dhcp-relay cloud-init=cloud-init"
 etcd="etcd=etcd-server"
 browser="chromium=chromium"
 nightly="go=golang-go /usr/share/gocode/src/github.com/gophercloud/gophercloud=golang-github-gophercloud-gophercloud-dev"

@@ -7,7 +7,7 @@ import { converters, portExtension, references } from "./options.ts";
 import { dhcpRequest, requestCounter } from "./packet-in.ts";
 import { problems } from "./problems.ts";
 import { routerAdvertisements } from "./ra-service.ts";
-import { rules } from "./rules.ts";
+import { rules, staticFlows } from "./rules.ts";
 import { dhcp } from "./tables.ts";
 
 export default {
@@ -31,6 +31,7 @@ export default {
   ],
   pipeline: dhcp,
   rules,
+  staticFlows,
   packetIn: { dhcp_request: dhcpRequest },
   services: [routerAdvertisements],
   counters: [requestCounter],

@@ -1,12 +1,15 @@
 // dhcp's entities, and what other apps may say to machines by it. Everything else it answers with is l2's and ipam's.
 import { defineSettings, defineSoftTable, defineTable, learned, type Fact, type LiveView, type ReadView, type Row } from "#app";
-import { addressesOf, addressId, addressTable, deviceOwner, portTable, type Port } from "../l2/model.ts";
+import { addressesOf, addressId, addressTable, deviceOwner, hasPair, isNetworkPort, portTable, type Port } from "../l2/model.ts";
 import { ON_LINK, subnetTable, type HostRoute, type Subnet } from "../ipam/model.ts";
 
 export { checkRoom, extraOptions, portDhcpOptsTable, unsentOptions, type DhcpOpt, type OptionFamily } from "./port-options.ts";
 
 /** Source of every reply of DHCP: locally administered, outside what ports get. Not the gateway's, which may be another's port. */
 export const SERVER_MAC = "fe:ff:ff:ff:ff:01";
+/** Server identifier where a subnet has no gateway: link-local, so no tenant address is ever the same. */
+export const SERVER_ADDRESS = "169.254.0.1";
+export const BROADCAST = "255.255.255.255";
 
 /** MaxRtrAdvInterval, RFC 4861 section 6.2.1; and for how long addresses are lent. */
 export const dhcpSettings = defineSettings({
@@ -62,6 +65,17 @@ export function declines(view: LiveView, { id, project_id }: Port, ips: readonly
     facts: ips.map((ip) => learned(declinedAddressTable, id, { id: declinedId(id, ip), port_id: id, project_id, ip })),
     news: ips.filter((ip) => view.fact(declinedAddressTable, declinedId(id, ip)) === undefined),
   };
+}
+
+/** Whether a port has an address, at that MAC, as its own or as a pair that names it: behind one without port security may be machines that have any. */
+export const hasAddress = (view: ReadView, port: Port, ip: string, mac: string): boolean =>
+  (mac === port.mac_address && view.get(addressTable, addressId(port.network_id, ip))?.port_id === port.id) || hasPair(port, ip, mac);
+
+/** The port that a relay agent at another asks for, by the MAC of its client: of the same network, and of the same project though the network be shared. */
+export function relayedPort(view: ReadView, { network_id, project_id }: Port, mac: string): Port | { readonly ignored: string } {
+  const [client] = view.by(portTable, "network_mac", `${network_id}|${mac}`);
+  if (client === undefined || client.project_id !== project_id || isNetworkPort(client)) return { ignored: "its client has the MAC of no port of the relay's project in the relay's network" };
+  return client.admin_state_up ? client : { ignored: "its client's port is down" };
 }
 
 /** Name servers that clients of a subnet are told. */

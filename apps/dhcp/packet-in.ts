@@ -1,15 +1,17 @@
 // Frames that table dhcp_request sent up.
 import { counted, defineCounter, type LiveView, type Out, type PacketIn, type PacketInHandler, type ReadView, type StageOut } from "#app";
 import {
-  buildDhcp, buildEthernet, buildIpv4, buildUdp, dhcpMessageTypes, dhcpOptions, dhcpPorts, ethertypes, icmpv6Types, ipProtocols, PacketError, parseDhcp, parsePacket,
+  buildDhcp, buildEthernet, buildIpv4, buildUdp, dhcpMessageType, dhcpMessageTypes, dhcpPorts, ethertypes, icmpv6Types, ipProtocols, PacketError, parseDhcp, parsePacket,
   parseRouterSolicitation, type Packet,
 } from "packet-codec";
+import { ON_LINK } from "../ipam/model.ts";
 import { networkTable, senderOf, toMachines, toPort, type Port } from "../l2/model.ts";
 import { legTable, routerTable } from "../l3/model.ts";
 import { mtuOf } from "../overlay/model.ts";
-import { declinedAddressTable, declinedId, declines, dhcpSettings, nameServersOf, portDhcpOptsTable, portOfferTable, routesBeside, SERVER_MAC, servedAddresses, subnetOfferTable } from "./model.ts";
+import { BROADCAST, declinedAddressTable, declinedId, declines, dhcpSettings, nameServersOf, portDhcpOptsTable, portOfferTable, routesBeside, SERVER_MAC, servedAddresses, subnetOfferTable } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
-import { answer, BROADCAST, type Client, type Lease } from "./reply.ts";
+import { relayed, type Relayed } from "./relay.ts";
+import { answer, type Client, type Lease, type Reply } from "./reply.ts";
 
 type Logger = Parameters<PacketInHandler>[2];
 
@@ -36,7 +38,7 @@ export const dhcpRequest = ((packet, view, log): readonly Out[] => {
 function outsFor(packet: PacketIn, port: Port, toSender: (data: Buffer) => StageOut, view: LiveView, log: Logger): readonly Out[] {
   try {
     const frame = parsePacket(packet.data);
-    if (frame.udp?.dst_port === dhcpPorts.server) return dhcpReply(frame, port, toSender, view, log);
+    if (frame.udp?.dst_port === dhcpPorts.server) return dhcpMessage(frame, port, toSender, view, log);
     if (frame.icmpv6?.type === icmpv6Types.routerSolicitation) return solicited(frame, port.network_id, view, log).map(toSender);
     log.debug("neither a DHCP request nor a router solicitation");
   } catch (error) {
@@ -63,48 +65,58 @@ function toMachine(packet: PacketIn, view: ReadView, log: Logger): readonly Stag
   }
 }
 
-function dhcpReply({ udp, ipv4 }: Packet, port: Port, toSender: (data: Buffer) => StageOut, view: LiveView, log: Logger): readonly Out[] {
-  const client = clientOf(port, view);
-  if (client === undefined || udp === undefined || ipv4?.complete !== true) {
-    log.debug("DHCP request cut short, or of a port without an address to hand out");
+function dhcpMessage(frame: Packet, port: Port, toSender: (data: Buffer) => StageOut, view: LiveView, log: Logger): readonly Out[] {
+  const none = (why: string): readonly Out[] => {
+    log.debug({ why }, "DHCP message not answered");
     return [counted(requestCounter, "none")];
-  }
-  let reply: ReturnType<typeof answer>;
+  };
+  if (frame.ipv4?.complete !== true) return none("cut short");
   try {
-    reply = answer(parseDhcp(udp.payload), client);
+    const request = parseDhcp(frame.udp!.payload);
+    const relay = request.giaddr === "0.0.0.0" ? undefined : relayed(view, port, frame, request);
+    if (relay !== undefined && "ignored" in relay) return none(relay.ignored);
+    const asks = relay?.client ?? port;
+    const client = clientOf(asks, view, relay);
+    if (client === undefined) return none("of a port without an address to hand out");
+    const reply = answer(request, client);
+    if (!("ignored" in reply)) return [toSender(replyFrame(frame, reply, client, log)), counted(requestCounter, ANSWERS[dhcpMessageType(reply.message)!] ?? "none")];
+    const { facts, news } = declines(view, asks, reply.declined === undefined ? [] : [reply.declined]);
+    if (news.length > 0) log.info({ ...(relay !== undefined && { client: asks.id }), address: reply.declined }, "DHCP client declined its address");
+    return [...facts, ...none(reply.ignored)];
   } catch (error) {
     if (!(error instanceof PacketError)) throw error;
     log.debug({ err: error }, "malformed DHCP message");
     return [counted(requestCounter, "malformed")];
   }
-  if ("ignored" in reply) {
-    log.debug({ why: reply.ignored }, "DHCP message not answered");
-    const { facts, news } = declines(view, port, reply.declined === undefined ? [] : [reply.declined]);
-    if (news.length > 0) log.info({ address: reply.declined }, "DHCP client declined its address");
-    return [...facts, counted(requestCounter, "none")];
-  }
-  if (reply.omitted.length > 0) log.debug({ options: reply.omitted }, "DHCP options left out, the client's message size is too small");
-  const ends = { src: reply.from, dst: reply.to };
-  const datagram = buildUdp({ src_port: dhcpPorts.server, dst_port: dhcpPorts.client }, buildDhcp(reply.message), ends);
-  const dst = reply.to === BROADCAST ? BROADCAST_MAC : client.mac;
-  const frame = buildEthernet({ dst, src: SERVER_MAC, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram));
-  return [toSender(frame), counted(requestCounter, ANSWERS[reply.message.options.get(dhcpOptions["message-type"].code)![0]!] ?? "none")];
 }
 
-function clientOf(port: Port, view: LiveView): Client | undefined {
+function replyFrame({ eth }: Packet, { message, from, to, omitted }: Reply, { mac, relay }: Client, log: Logger): Buffer {
+  if (omitted.length > 0) log.debug({ options: omitted }, "DHCP options left out, the client's message size is too small");
+  const ends = { src: from, dst: to };
+  const datagram = buildUdp({ src_port: dhcpPorts.server, dst_port: relay === undefined ? dhcpPorts.client : dhcpPorts.server }, buildDhcp(message), ends);
+  const dst = relay !== undefined ? eth.src : to === BROADCAST ? BROADCAST_MAC : mac;
+  return buildEthernet({ dst, src: SERVER_MAC, ethertype: ethertypes.ipv4 }, buildIpv4({ ...ends, protocol: ipProtocols.udp }, datagram));
+}
+
+/** What the model says of a port; of one that a relay asks for, in its client's subnet. */
+function clientOf(port: Port, view: LiveView, relay: Relayed | undefined): Client | undefined {
   // One that its machine did not take a while ago comes behind the others: an address of another subnet may do.
   const declined = (ip: string): number => (view.fact(declinedAddressTable, declinedId(port.id, ip)) === undefined ? 0 : 1);
-  const served = servedAddresses(view, port.id).toSorted((a, b) => declined(a.ip) - declined(b.ip));
+  const served = servedAddresses(view, port.id).filter(({ subnet }) => relay === undefined || subnet.id === relay.subnet.id).toSorted((a, b) => declined(a.ip) - declined(b.ip));
   const [first, ...more] = served.map(({ ip, subnet }): Lease => {
     const offers = view.by(subnetOfferTable, "subnet", subnet.id);
     return {
       address: ip, cidr: subnet.cidr, gateway: subnet.gateway_ip, dns: nameServersOf(view, subnet), domain: offers[0]?.domain,
-      routes: [...subnet.host_routes, ...routesBeside(view, subnet)],
+      // What is on the network's link is not on that of a relay's client.
+      routes: [...subnet.host_routes, ...routesBeside(view, subnet).filter(({ nexthop }) => relay === undefined || nexthop !== ON_LINK)],
     };
   });
   const network = view.get(networkTable, port.network_id);
   if (first === undefined || network === undefined) return undefined;
-  return { mac: port.mac_address, mtu: mtuOf(view, network), leaseS: view.settings(dhcpSettings)["dhcp-lease"], leases: [first, ...more], hostName: view.by(portOfferTable, "port", port.id)[0]?.host_name, options: view.get(portDhcpOptsTable, port.id)?.opts ?? [] };
+  return {
+    mac: port.mac_address, mtu: mtuOf(view, network), leaseS: view.settings(dhcpSettings)["dhcp-lease"], leases: [first, ...more], relay,
+    hostName: view.by(portOfferTable, "port", port.id)[0]?.host_name, options: view.get(portDhcpOptsTable, port.id)?.opts ?? [],
+  };
 }
 
 /** RFC 4861 section 6.1.1 says which solicitations count. */

@@ -6,15 +6,12 @@ import {
   type ClasslessRoute, type DhcpInput, type DhcpMessage,
 } from "packet-codec";
 import type { HostRoute } from "../ipam/model.ts";
+import { BROADCAST, SERVER_ADDRESS } from "./model.ts";
 import { optionsOfIpv4, SIADDR } from "./options.ts";
 import { extraOptions, type DhcpOpt } from "./port-options.ts";
 
-/** Server identifier where a subnet has no gateway: link-local, so no tenant address is ever the same. */
-const SERVER_ADDRESS = "169.254.0.1";
-
 const FOREVER_S = 0xffffffff;
 const ANY = "0.0.0.0";
-export const BROADCAST = "255.255.255.255";
 const DEFAULT_ROUTE = "0.0.0.0/0";
 /** A datagram every client takes; larger ones only if it says so (option 57). RFC 2131 section 2 */
 const SIZE_MIN = 576;
@@ -22,6 +19,7 @@ const SIZE_MIN = 576;
 const FIXED_BYTES = 20 + 8 + 240 + 1;
 /** Option 52, where options go into `file` or `sname` as well. RFC 2132 section 9.3 */
 const OVERLOAD_BYTES = 3;
+const BROADCAST_FLAG = 0x8000;
 const SNAME_MAX = 63;
 const FILE_MAX = 127;
 
@@ -57,13 +55,22 @@ export interface Client {
   readonly leases: readonly [Lease, ...Lease[]];
   readonly hostName?: string | undefined;
   readonly options: readonly DhcpOpt[];
+  /** The relay agent that asks for it, if one does. */
+  readonly relay?: Relay | undefined;
+}
+
+export interface Relay {
+  /** As which address it asks the server. */
+  readonly server: string;
+  /** As which its clients shall know the server. RFC 5107 */
+  readonly override: string | undefined;
 }
 
 export interface Reply {
   readonly message: DhcpInput;
-  /** Address it is sent from: the server identifier. */
+  /** Address it is sent from: the server identifier, or as which the relay asked. */
   readonly from: string;
-  /** Address it is sent to; the limited broadcast address also as a MAC. */
+  /** Address it is sent to: a relay's, or its client's; the limited broadcast address also as a MAC. */
   readonly to: string;
   /** Options the client's maximum message size leaves no room for. */
   readonly omitted: readonly number[];
@@ -79,8 +86,7 @@ export interface Silence {
 export function answer(request: DhcpMessage, client: Client): Reply | Silence {
   if (request.op !== dhcpOps.request) return { ignored: "not a request" };
   if (request.chaddr !== client.mac) return { ignored: "for another MAC than the port's" };
-  // Who asks is the port that sent it: a relay's client is not.
-  if (request.giaddr !== ANY) return { ignored: "came through a relay" };
+  if ((request.giaddr === ANY) !== (client.relay === undefined)) return { ignored: "came through a relay" };
   const asked = addressOption(request, code.requested);
   const [first] = client.leases;
   switch (dhcpMessageType(request)) {
@@ -108,7 +114,7 @@ function onRequest(request: DhcpMessage, asked: string | undefined, client: Clie
   const wanted = asked ?? current;
   if (wanted === undefined) return { ignored: "request for no address" };
   const lease = leaseOf(client, wanted);
-  return lease === undefined ? refuse(request, client.leases[0]) : configure(type.ack, lease, request, client);
+  return lease === undefined ? refuse(request, client.leases[0], client) : configure(type.ack, lease, request, client);
 }
 
 const addressOption = (request: DhcpMessage, option: number): string | undefined => {
@@ -116,39 +122,45 @@ const addressOption = (request: DhcpMessage, option: number): string | undefined
   return data === undefined ? undefined : decodeDhcpOption(dhcpOptions["requested-address"].code, data);
 };
 const leaseOf = (client: Client, address: string | undefined): Lease | undefined => client.leases.find((l) => l.address === address);
-const serverId = (lease: Lease): string => lease.gateway ?? SERVER_ADDRESS;
+const serverId = (lease: Lease, { relay }: Client): string => relay?.override ?? lease.gateway ?? SERVER_ADDRESS;
 /** Whether a message names this server, or none. */
 function isChosen(request: DhcpMessage, client: Client): boolean {
   const chosen = addressOption(request, code.server);
-  return chosen === undefined || client.leases.some((l) => serverId(l) === chosen);
+  return chosen === undefined || client.leases.some((l) => serverId(l, client) === chosen);
 }
 
 const address = (...ips: readonly string[]): Buffer => encodeDhcpOption(code.router, ips.join(","));
 const seconds = (value: number): Buffer => encodeDhcpOption(code.lease, String(value));
 
 /** What replies have in common. RFC 6842: the client's identifier comes back. */
-function base(request: DhcpMessage, messageType: number, lease: Lease): { header: Omit<DhcpInput, "options">; options: Map<number, Uint8Array> } {
+function base(request: DhcpMessage, messageType: number, lease: Lease, client: Client): { header: Omit<DhcpInput, "options">; options: Map<number, Uint8Array> } {
   const options = new Map<number, Uint8Array>([
     [code.type, Buffer.of(messageType)],
-    [code.server, address(serverId(lease))],
+    [code.server, address(serverId(lease, client))],
   ]);
   const id = request.options.get(code.clientId);
   if (id !== undefined) options.set(code.clientId, id);
-  return { header: { op: dhcpOps.reply, htype: request.htype, xid: request.xid, flags: request.flags, chaddr: request.chaddr }, options };
+  const header = { op: dhcpOps.reply, htype: request.htype, xid: request.xid, flags: request.flags, chaddr: request.chaddr };
+  return { header: client.relay === undefined ? header : { ...header, hops: request.hops, giaddr: request.giaddr }, options };
 }
+/** RFC 2131 section 4.1: by the relay agent, if one asks. */
+const ways = (request: DhcpMessage, lease: Lease, client: Client, direct: string): Pick<Reply, "from" | "to"> =>
+  client.relay === undefined ? { from: serverId(lease, client), to: direct } : { from: client.relay.server, to: request.giaddr };
 
-function refuse(request: DhcpMessage, lease: Lease): Reply {
-  const { header, options } = base(request, type.nak, lease);
+function refuse(request: DhcpMessage, lease: Lease, client: Client): Reply {
+  const { header, options } = base(request, type.nak, lease, client);
   options.set(code.message, Buffer.from("not an address of this port"));
   const agent = request.options.get(code.agent);
   if (agent !== undefined) options.set(code.agent, agent);
-  return { message: { ...header, options }, from: serverId(lease), to: BROADCAST, omitted: [] };
+  // A relay is told to broadcast it: its client's address is not one to send it to. RFC 2131 section 4.3.2
+  const flags = client.relay === undefined ? request.flags : request.flags | BROADCAST_FLAG;
+  return { message: { ...header, flags, options }, ...ways(request, lease, client, BROADCAST), omitted: [] };
 }
 
 /** OFFER or ACK; to an INFORM without an address and lease. */
 function configure(messageType: number, lease: Lease, request: DhcpMessage, client: Client): Reply {
   const inform = dhcpMessageType(request) === type.inform;
-  const { header, options } = base(request, messageType, lease);
+  const { header, options } = base(request, messageType, lease, client);
   if (messageType === type.ack && dhcpMessageType(request) === type.discover) options.set(code.rapidCommit, Buffer.alloc(0));
   const extra = extraOptions(optionsOfIpv4, client.options, isIpxe(request));
   const values = new Map<number, Buffer>([...subnetOptions(lease, client.mtu, extra.get(code.router)), ...nameOptions(lease, client), ...extra]);
@@ -174,7 +186,7 @@ function configure(messageType: number, lease: Lease, request: DhcpMessage, clie
     ...(siaddr === undefined ? {} : { siaddr: decodeDhcpOption(code.requested, siaddr) }),
   };
   const to = ciaddr !== ANY ? ciaddr : wantsBroadcast(request) || yiaddr === ANY ? BROADCAST : yiaddr;
-  return { message, from: serverId(lease), to, omitted };
+  return { message, ...ways(request, lease, client, to), omitted };
 }
 
 /** What boot ROMs read instead of the option. */

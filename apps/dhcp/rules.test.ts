@@ -21,12 +21,12 @@ function flows({ view }: Cloud): { scope: string; table: string; spec: FlowSpec 
 const dhcp = {
   scope: "chassis:hv1",
   table: "dhcp_request",
-  spec: { priority: 100, match: { "reg:in_port_key": 17, eth_type: 0x0800, ip_proto: 17, udp_src: 68, udp_dst: 67 }, actions: [{ type: "punt" }], meter: 9 },
+  spec: { priority: 100, match: { "reg:in_port_key": 17, eth_type: 0x0800 }, actions: [{ type: "punt" }], meter: 9 },
 };
 const rs = {
   scope: "chassis:hv1",
   table: "dhcp_request",
-  spec: { priority: 100, match: { "reg:in_port_key": 17, eth_type: 0x86dd, ip_proto: 58, icmpv6_type: 133 }, actions: [{ type: "punt" }], meter: 9 },
+  spec: { priority: 100, match: { "reg:in_port_key": 17, eth_type: 0x86dd }, actions: [{ type: "punt" }], meter: 9 },
 };
 
 describe("requests come up from", () => {

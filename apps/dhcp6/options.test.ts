@@ -15,7 +15,7 @@ afterEach(async () => {
   for (const { h } of open.splice(0)) await h.close();
 });
 const opt = (opt_name: string, opt_value: string, ip_version = 6): object => ({ opt_name, opt_value, ip_version });
-const flowsOf = ({ h }: Cloud): string[] => Array.from(h.engine.flowsOf("hv1")).filter((f) => f.table === h.layout.table("port_security").id).map(textOf).filter((line) => line.includes("ff02::1:2"));
+const flowsOf = ({ h }: Cloud): string[] => Array.from(h.engine.flowsOf("hv1")).filter((f) => f.table === h.layout.table("port_security").id).map(textOf).filter((line) => line.includes("tp_dst=547"));
 
 test("stateless: options alone, of those asked for, and when to ask again", async () => {
   const cloud = await made();
@@ -97,7 +97,7 @@ test("options that there is no room for are left out, the others are there", asy
 test("only ports with an address of a subnet with DHCPv6 come up, each by its own meter", async () => {
   const cloud = await made();
   const { net, port } = await cloud.network("dhcpv6-stateful");
-  expect(flowsOf(cloud)).toEqual([expect.stringMatching(/^priority=160,udp6,reg\d+=\S+,vlan_tci=0x0000\/0x1fff,ipv6_dst=ff02::1:2,tp_dst=547 actions=meter:\d+,.*goto_table:\d+$/)]);
+  expect(flowsOf(cloud)).toEqual([expect.stringMatching(/^priority=160,udp6,reg\d+=\S+,vlan_tci=0x0000\/0x1fff,ipv6_dst=ff00::\/13,tp_dst=547 actions=meter:\d+,.*goto_table:\d+$/)]);
   await cloud.network("slaac", { cidr: "fd00:3::/64" });
   await cloud.network("dhcpv6-stateful", { cidr: "fd00:4::/64", enable_dhcp: false, ipv6_ra_mode: null, ipv6_address_mode: null });
   expect(flowsOf(cloud)).toHaveLength(1);

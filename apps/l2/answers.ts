@@ -3,7 +3,7 @@ import { baseScope, callStage, callTable, copy, ethType, ipProto, load, setField
 import { backToSender, GROUP_MAC, onAsAnyFrame } from "./model.ts";
 import { TAGGED, VLAN_TPIDS } from "./model/tags.ts";
 import { advertisement, arp, icmpv6, ND, solicitation } from "./model/messages.ts";
-import { DHCP_CLIENT, ARP_TO_SERVICES, ND_TO_SOURCE, NO_OPTION } from "./rules.ts";
+import { DHCP_SERVER, ARP_TO_SERVICES, ND_TO_SOURCE, NO_OPTION } from "./rules.ts";
 import { l2 } from "./tables.ts";
 
 const NO_ADDRESS = "0.0.0.0";
@@ -39,7 +39,7 @@ export const staticFlows = l2.static((out) => {
   out.flow(base, "port_security", { priority: 200, match: { ...secured, eth_type: ethType.ipv6, ip_proto: 0 }, actions: [] });
   // Ports without port security: the services answer them too, policy does not apply.
   out.flow(base, "port_security", { priority: 60, match: { ...open, ...arp }, actions: ARP_TO_SERVICES });
-  out.flow(base, "port_security", { priority: 60, match: { ...open, ...DHCP_CLIENT }, actions: toServices });
+  out.flow(base, "port_security", { priority: 60, match: { ...open, ...DHCP_SERVER }, actions: toServices });
   for (const icmpv6_type of [ND.routerSolicitation, ND.neighbourSolicitation, ND.neighbourAdvertisement]) {
     out.flow(base, "port_security", { priority: 60, match: { ...open, ...icmpv6, icmpv6_type }, actions: ND_TO_SOURCE });
   }

@@ -18,7 +18,8 @@ import { admitTags, passTags } from "./tags.ts";
 /** Local ports per flood flow: 40 bytes of actions each, a message holds 64 KiB. */
 const FLOOD_CHUNK = 1000;
 
-export const DHCP_CLIENT = { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_src: 68, udp_dst: 67 } as const;
+export const DHCP_SERVER = { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_dst: 67 } as const;
+const DHCP_CLIENT = { ...DHCP_SERVER, udp_src: 68 } as const;
 
 /** Where a port is, if it is up. */
 function attach(port: Port, view: ReadView): Attachment | undefined {
@@ -229,9 +230,9 @@ const admitted = l2.shapes("port_security", {
     priority: 125, match: { ...advertises, "reg:in_port_key": s.key, eth_src: s.mac, ipv6_dst: ALL_NODES, ipv6_nd_target: s.ip, ipv6_nd_tll: s.mac }, actions: [ANNOUNCE, ...ND_TO_SOURCE],
   }),
   arpProbe: (s: Sender) => ({ priority: 100, match: { "reg:in_port_key": s.key, eth_src: s.mac, eth_type: ethType.arp, arp_sha: s.mac, arp_spa: "0.0.0.0" }, actions: ARP_TO_SERVICES }),
-  // Who has no lease, and who renews one: RFC 2131 section 4.4.
+  // Who has no lease; who renews one, and a relay agent, which asks from the server's port: RFC 2131 sections 4.1 and 4.4.
   dhcpFirst: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac, ipv4_src: "0.0.0.0" }, actions: TO_SERVICES }),
-  dhcpLater: (s: Sender) => ({ priority: 150, match: { ...DHCP_CLIENT, "reg:in_port_key": s.key, eth_src: s.mac, ipv4_src: s.ip }, actions: TO_SERVICES }),
+  dhcpLater: (s: Sender) => ({ priority: 150, match: { ...DHCP_SERVER, "reg:in_port_key": s.key, eth_src: s.mac, ipv4_src: s.ip }, actions: TO_SERVICES }),
 });
 
 const discovering = l2.shapes("nd_source", {

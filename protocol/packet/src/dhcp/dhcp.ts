@@ -192,7 +192,7 @@ export function buildDhcp(message: DhcpInput): Buffer {
 }
 
 /** The value of option 53, undefined when absent (BOOTP) or not one byte. */
-export function dhcpMessageType(message: Pick<DhcpMessage, "options">): number | undefined {
+export function dhcpMessageType(message: { readonly options: ReadonlyMap<number, Uint8Array> }): number | undefined {
   const data = message.options.get(53);
   return data?.length === 1 ? data[0] : undefined;
 }
