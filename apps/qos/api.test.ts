@@ -182,3 +182,20 @@ test("the meters and the mark of a port are where it is, while it has a policy; 
   await h.settled();
   expect(own("hv1")).toHaveLength(10);
 });
+
+test("a port and a network that were deleted while the app was left out have no policy any more: it can be changed and deleted", async () => {
+  const { id } = await policy({ name: "gold" });
+  const network = await made("networks", "network", { qos_policy_id: id });
+  const port = await made("ports", "port", { network_id: network.id, qos_policy_id: id });
+  const kept = await made("networks", "network", { qos_policy_id: id });
+  h = await h.restart(["qos", "qos-external"]);
+  expect((await call("DELETE", `ports/${port.id}`)).status).toBe(204);
+  expect((await call("DELETE", `networks/${network.id}`)).status).toBe(204);
+  h = await h.restart([]);
+  expect([...h.view.all(qosUseTable)].map((use) => use.id)).toEqual([kept.id]);
+  // What hosts keep is asked of each that has it.
+  await h.addChassis("hv1", { uplink_queues: [{ physical_network: "physnet", queue: 1, min_kbps: 1000 }] });
+  expect(refused(await call("POST", `qos/policies/${id}/minimum_bandwidth_rules`, { minimum_bandwidth_rule: { min_kbps: 100 } }, admin))).toEqual([409, "QosRuleNotSupportedByNetwork"]);
+  await call("PUT", `networks/${kept.id}`, { network: { qos_policy_id: null } });
+  expect((await call("DELETE", `qos/policies/${id}`)).status).toBe(204);
+});
