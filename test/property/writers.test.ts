@@ -441,7 +441,7 @@ describe.skipIf(!haveEtcd)("several models on etcd", () => {
     const done = await scenario(random, world, count, nightly ? 2000 : 150);
     try {
       const { counts } = await check(done, world);
-      for (const what of ["refused", "read", "made"]) expect(counts[what], what).toBeGreaterThan(5);
+      for (const what of ["refused", "read", "made"]) expect(counts[what], what).toBeGreaterThan(0);
     } catch (error) {
       throw new Error(`what was asked is by seed ${seed}: ${(error as Error).message}`, { cause: error });
     } finally {
