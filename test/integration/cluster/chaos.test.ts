@@ -8,7 +8,7 @@ import { request, type Controller, type Response } from "../../../lab/controller
 import { until } from "../../../lab/exec.ts";
 import { SeededRandom } from "../../../src/lib/random.ts";
 import { metricOf, nightly } from "../../support/process.ts";
-import { ADMIN, fakeTime, House, lostNone } from "./house.ts";
+import { ADMIN, fakeTime, House } from "./house.ts";
 
 const SEED = Number(process.env.AXION_SEED ?? (nightly ? Date.now() % 1_000_000 : 1));
 const CLIENTS = 3;
@@ -291,7 +291,7 @@ describe.skipIf(!haveEtcd)("three controllers, three members of etcd, their host
     } finally {
       await clients.stop();
     }
-    const said = await lostNone(pings, happened);
+    const said = await house.lostNone(pings, happened);
     const { statuses, there, gone } = clients.ledger;
     // Otherwise nothing was tried.
     expect(statuses.get("201")).toBeGreaterThan(20);
@@ -312,7 +312,7 @@ describe.skipIf(!haveEtcd)("three controllers, three members of etcd, their host
       expect(await metric(controller, "axion_flow_mods_sent_total")).toBe(0);
     }
     expect(await house.dumps()).toEqual(before);
-    const said = await lostNone(pings, happened);
+    const said = await house.lostNone(pings, happened);
     if (nightly) console.info(said);
   });
 

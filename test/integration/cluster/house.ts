@@ -164,6 +164,19 @@ export class House {
     return Promise.all(this.hosts.map(async (host) => (await host.ofctl("--no-stats", "dump-flows", "br-int")).split("\n").sort().join("\n")));
   }
 
+  /** Ends the pings. What was lost fails, with what had happened before, and with what the switches' datapaths have dropped and why. */
+  async lostNone(pings: Pings, happened: readonly { readonly at: number; readonly what: string }[]): Promise<string> {
+    const { sent, lost, longestMs } = await pings.stop();
+    const told = lost.slice(0, 20).map(({ pair, atMs }) => {
+      const { from, to } = pings.pairs[pair]!;
+      return `${from.name} to ${to} at ${(atMs / 1000).toFixed(1)} s, after ${happened.filter(({ at }) => at - pings.beganAt <= atMs).at(-1)?.what ?? "nothing"}`;
+    });
+    if (told.length > 0) told.push(...(await Promise.all(this.hosts.map(async (host) => `${host.name}: ${(await host.appctl("coverage/show")).match(/^(?:drop|datapath_drop|dpif_flow_.*error|upcall_\w*)\w* .*$/gm)?.join("; ")}`))));
+    expect(told, `${lost.length} of ${sent} pings lost`).toEqual([]);
+    expect(sent).toBeGreaterThan(pings.pairs.length);
+    return `${sent} pings, none lost, the longest took ${longestMs} ms`;
+  }
+
   /** By how much a controller's clock is off, in seconds; 0: not at all. */
   setClock(i: number, seconds: number): Promise<void> {
     return setClock(this.lab, this.controllers[i]!.name, seconds);
@@ -173,14 +186,3 @@ export class House {
 const clockOf = (lab: Lab, name: string): string => `${lab.dir}/${name}.clock`;
 const setClock = (lab: Lab, name: string, seconds: number): Promise<void> => writeFile(clockOf(lab, name), `${seconds < 0 ? "" : "+"}${seconds}`);
 
-/** Ends the pings. What was lost fails, with what had happened before. */
-export async function lostNone(pings: Pings, happened: readonly { readonly at: number; readonly what: string }[]): Promise<string> {
-  const { sent, lost, longestMs } = await pings.stop();
-  const told = lost.slice(0, 20).map(({ pair, atMs }) => {
-    const { from, to } = pings.pairs[pair]!;
-    return `${from.name} to ${to} at ${(atMs / 1000).toFixed(1)} s, after ${happened.filter(({ at }) => at - pings.beganAt <= atMs).at(-1)?.what ?? "nothing"}`;
-  });
-  expect(told, `${lost.length} of ${sent} pings lost`).toEqual([]);
-  expect(sent).toBeGreaterThan(pings.pairs.length);
-  return `${sent} pings, none lost, the longest took ${longestMs} ms`;
-}

@@ -9,7 +9,7 @@ import { repositoryRoot, type Controller } from "../../../lab/controller.ts";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import { Probes } from "../../contract/probes/support.ts";
-import { ADMIN, House, lostNone } from "./house.ts";
+import { ADMIN, House } from "./house.ts";
 
 const NEXT = "99.0.0";
 const probes = new Probes("beacon", "floating", "port-meters");
@@ -59,7 +59,7 @@ describe.skipIf(!haveEtcd || Lab.missing().length > 0)("a rolling upgrade", () =
       await house.settled();
       for (const one of house.controllers) await until("what is told", async () => (await told(one)).join() === (n < 2 ? "member_version" : ""), { timeoutMs: 20_000 });
     }
-    console.info(await lostNone(pings, happened));
+    console.info(await house.lostNone(pings, happened));
     for (const controller of house.controllers) {
       expect(await versions(controller)).toEqual([wanted, wanted, wanted]);
       expect(await differs(controller)).toEqual([]);
