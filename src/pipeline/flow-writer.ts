@@ -57,7 +57,7 @@ export class FlowWriter {
   private readonly layout: Layout;
   private readonly lowering: Lowering;
   private readonly hasScratch: boolean;
-  private readonly names: Names[];
+  private readonly names: Names[] = [];
   /** Shapes that were used; undefined: such as have no template. */
   private readonly templates = new Map<Shape, Template | undefined>();
   // The match being written, in the order of its fields: encoding never yields, so one will do.
@@ -70,7 +70,7 @@ export class FlowWriter {
     this.layout = layout;
     this.lowering = lowering;
     this.hasScratch = [...layout.registers.values()].some((r) => r.scratch);
-    this.names = layout.tables.map(() => ({ matched: new Map<string, Matched>(), registers: new Map<string, Loaded>(), transitions: Array.from({ length: 32 }, () => new Map<string, Step>()) }));
+    for (const { id } of layout.tables) this.names[id] = { matched: new Map<string, Matched>(), registers: new Map<string, Loaded>(), transitions: Array.from({ length: 32 }, () => new Map<string, Step>()) };
   }
 
   /**

@@ -1,8 +1,10 @@
 // The layout: table ids, their order and where packets go on, allocated from what the apps declare. Everything that shows a table's
-// name or a register's derives from here; nobody writes a number. Every controller with the same apps gets the same layout.
+// name or a register's derives from here; nobody writes a number. Every controller with the same apps gets the same layout, and one with
+// other apps gets one in which what both have is at the same places.
 import { core, CORE, ethType, sharedRegisters, stages, type App, type FlowAction, type FlowSpec, type PipelineDecl, type StageName, type TableDecl } from "#app";
 import type { Action } from "node-openflow";
-import { fingerprintOf, recordOf } from "./record.ts";
+import { placeTables } from "./places.ts";
+import { fingerprintOf, recordOf, type LayoutRecord } from "./record.ts";
 import { allocateRegisters, toSubField, type Register } from "./registers.ts";
 
 export type { Register } from "./registers.ts";
@@ -37,21 +39,25 @@ export class Layout {
   readonly tables: readonly PipelineTable[];
   readonly registers: ReadonlyMap<string, Register>;
   private readonly byName = new Map<string, PipelineTable>();
+  private readonly byId = new Map<number, PipelineTable>();
   private readonly pipelines = new Map<PipelineDecl, string>();
   private readonly requires = new Map<string, ReadonlySet<string>>();
   /** stage -> where a packet handed to it goes in; table id -> the next table for `next`. */
   private readonly entries = new Map<StageName, PipelineTable | undefined>();
-  private readonly following: (PipelineTable | undefined)[];
+  private readonly following: ReadonlyMap<number, PipelineTable | undefined>;
   /** Equal for layouts with the same tables and registers at the same places. */
   readonly fingerprint: string;
 
-  /** @throws Error naming both apps when two declare the same table or register, when registers do not fit, or when orders contradict. */
-  constructor(apps: readonly App[]) {
+  /**
+   * `kept`: what is there and here keeps its places, as far as orders allow.
+   * @throws Error naming both apps when two declare the same table or register, when registers do not fit, or when orders contradict.
+   */
+  constructor(apps: readonly App[], kept?: LayoutRecord) {
     const owners = [{ name: CORE, pipeline: core as PipelineDecl }, ...apps.flatMap((a) => (a.pipeline === undefined ? [] : [{ name: a.name, pipeline: a.pipeline }]))];
-    this.registers = allocateRegisters(owners.map(({ name, pipeline }) => ({ app: name, registers: pipeline.registers ?? {} })));
+    this.registers = allocateRegisters(owners.map(({ name, pipeline }) => ({ app: name, registers: pipeline.registers ?? {} })), kept?.registers);
     for (const { name, pipeline } of owners) this.pipelines.set(pipeline, name);
     for (const app of apps) this.requires.set(app.name, required(app, apps));
-    const tables: PipelineTable[] = [];
+    const ordered: Omit<PipelineTable, "id">[] = [];
     const declared = new Map<string, string>();
     for (const stage of stages) {
       const ofStage: Omit<PipelineTable, "id">[] = [];
@@ -65,18 +71,19 @@ export class Layout {
           ofStage.push({ ...decl, name, app, registers: new Set([...Object.keys(sharedRegisters), ...own]), matches: new Set(decl.match) });
         }
       }
-      for (const table of inOrder(ofStage)) {
-        const full: PipelineTable = { ...table, id: tables.length };
-        tables.push(full);
-        this.byName.set(full.name, full);
-      }
+      ordered.push(...inOrder(ofStage));
     }
-    if (tables.length > 254) throw new Error(`${tables.length} tables are declared; a switch has 254`);
+    const ids = placeTables(ordered, kept);
+    const tables = ordered.map((table, at): PipelineTable => ({ ...table, id: ids[at]! }));
     this.tables = tables;
+    for (const table of tables) {
+      this.byName.set(table.name, table);
+      this.byId.set(table.id, table);
+    }
     for (const stage of stages) {
       this.entries.set(stage.name, tables.find((t) => t.aside !== true && rank(t.stage) >= rank(stage.name) && (t.stage === stage.name || !BY_NAME.has(t.stage))));
     }
-    this.following = tables.map((table) => tables.find((t) => t.id > table.id && t.aside !== true && (t.stage === table.stage || !BY_NAME.has(t.stage))));
+    this.following = new Map(tables.map((table) => [table.id, tables.find((t) => t.id > table.id && t.aside !== true && (t.stage === table.stage || !BY_NAME.has(t.stage)))]));
     this.fingerprint = fingerprintOf(recordOf(this));
   }
 
@@ -87,7 +94,7 @@ export class Layout {
   }
 
   tableById(id: number): PipelineTable | undefined {
-    return this.tables[id];
+    return this.byId.get(id);
   }
 
   /** Tables that `learn` actions fill. */
@@ -122,7 +129,7 @@ export class Layout {
   }
 
   private after(table: PipelineTable): PipelineTable | undefined {
-    return this.following[table.id];
+    return this.following.get(table.id);
   }
 
   register(name: string): Register {

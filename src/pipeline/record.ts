@@ -5,20 +5,33 @@ import { decodeInstructions, type Instruction } from "node-openflow";
 import { namedMatch, type NamedRegisters } from "./naming.ts";
 
 export interface LayoutRecord {
-  /** By id. `matches` are what flows there may match. */
+  /** By id; a number that no table has is there by no name. `matches` are what flows there may match. */
   readonly tables: readonly { readonly name: string; readonly app: string; readonly matches: readonly string[] }[];
   readonly registers: readonly { readonly name: string; readonly field: string; readonly ofs: number; readonly bits: number; readonly ip: boolean }[];
 }
 
 interface Placed {
-  readonly tables: readonly { readonly name: string; readonly app: string; readonly matches: Iterable<string> }[];
+  readonly tables: readonly { readonly id: number; readonly name: string; readonly app: string; readonly matches: Iterable<string> }[];
   readonly registers: ReadonlyMap<string, LayoutRecord["registers"][number]>;
 }
 
-export const recordOf = (layout: Placed): LayoutRecord => ({
-  tables: layout.tables.map(({ name, app, matches }) => ({ name, app, matches: [...matches] })),
-  registers: Array.from(layout.registers.values(), ({ name, field, ofs, bits, ip }) => ({ name, field, ofs, bits, ip })),
-});
+/** Versions that had no such numbers read these as well. */
+const NO_TABLE: LayoutRecord["tables"][number] = { name: "", app: "", matches: [] };
+
+export function recordOf(layout: Placed): LayoutRecord {
+  const tables: LayoutRecord["tables"][number][] = [];
+  for (const { id, name, app, matches } of layout.tables) {
+    while (tables.length < id) tables.push(NO_TABLE);
+    tables.push({ name, app, matches: [...matches] });
+  }
+  return { tables, registers: Array.from(layout.registers.values(), ({ name, field, ofs, bits, ip }) => ({ name, field, ofs, bits, ip })) };
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
+const isRecord = (value: unknown): value is LayoutRecord =>
+  isObject(value) && Array.isArray(value["tables"]) && Array.isArray(value["registers"]) &&
+  value["tables"].every((t: unknown) => isObject(t) && typeof t["name"] === "string" && typeof t["app"] === "string" && Array.isArray(t["matches"]) && t["matches"].every((m) => typeof m === "string")) &&
+  value["registers"].every((r: unknown) => isObject(r) && typeof r["name"] === "string" && typeof r["field"] === "string" && typeof r["ofs"] === "number" && typeof r["bits"] === "number" && typeof r["ip"] === "boolean");
 
 export const fingerprintOf = (record: LayoutRecord): string => createHash("sha256").update(JSON.stringify(record)).digest("hex").slice(0, 12);
 
@@ -46,7 +59,8 @@ export class LayoutNames implements NamedRegisters {
   /** undefined: the text is no record that this version knows. */
   static parse(text: string): LayoutNames | undefined {
     try {
-      return new LayoutNames(JSON.parse(text) as LayoutRecord);
+      const record: unknown = JSON.parse(text);
+      return isRecord(record) ? new LayoutNames(record) : undefined;
     } catch {
       return undefined;
     }
@@ -59,12 +73,17 @@ export class LayoutNames implements NamedRegisters {
   }
 
   tableName(id: number): string | undefined {
-    return this.record.tables[id]?.name;
+    return this.table(id)?.name;
+  }
+
+  private table(id: number): LayoutRecord["tables"][number] | undefined {
+    const table = this.record.tables[id];
+    return table?.name === "" ? undefined : table;
   }
 
   /** A match of the table, its registers by name; undefined: there is no such table. */
   match(id: number, match: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
-    const table = this.record.tables[id];
+    const table = this.table(id);
     if (table === undefined) return undefined;
     const registers = Object.entries(namedMatch(this, table, match)).filter(([name]) => name.startsWith("reg:"));
     return Object.fromEntries([...Object.entries(match).filter(([name]) => !REGISTER.test(name)), ...registers]);
@@ -75,14 +94,14 @@ export class LayoutNames implements NamedRegisters {
    * its place. Where packets are handed on to another app's table, which one depends on who is there.
    */
   instructions(id: number, buf: Buffer, off: number, len: number): string {
-    const app = this.record.tables[id]?.app;
+    const app = this.table(id)?.app;
     return decodeInstructions(buf, off, len).map((instruction) => this.instruction(app, instruction)).sort().join();
   }
 
   private instruction(app: string | undefined, instruction: Instruction): string {
     return JSON.stringify(instruction, (key, value: unknown) => {
       if (typeof value === "bigint") return value.toString();
-      if ((key === "table" || key === "table_id") && typeof value === "number") return this.record.tables[value]?.app === app ? this.tableName(value) : "onward";
+      if ((key === "table" || key === "table_id") && typeof value === "number") return this.table(value)?.app === app ? this.tableName(value) : "onward";
       if (typeof value !== "object" || value === null || !("field" in value)) return value;
       const { field, ofs, bits } = value as { field: string; ofs?: number; bits?: number };
       const width = field.startsWith("xxreg") ? 128 : field.startsWith("reg") ? 32 : 64;
