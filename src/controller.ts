@@ -22,6 +22,7 @@ import type { Problem } from "./lib/problem.ts";
 import { isLoopbackName, listening } from "./lib/listening.ts";
 import { UsageError } from "./lib/usage-error.ts";
 import { machineRandom } from "./lib/random.ts";
+import { keepLayout } from "./model/layouts.ts";
 import { Facts } from "./model/facts.ts";
 import { version } from "./lib/version.ts";
 import { History } from "./model/past/history.ts";
@@ -113,7 +114,7 @@ export class Controller {
     const lineage = await Lineage.open(store, random);
     const converted = await upgradeStore(store, tables);
     if (converted > 0) log.info({ rows: converted }, "rows of the edition before converted");
-    const { layout, earlier } = await layoutFor(apps, store);
+    const { layout, earlier } = await layoutFor(apps, (choose) => keepLayout(store, choose));
     const model = await Model.open(store, tables, { clock, random, settings: SettingsBook.of(apps, config.settings) });
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);

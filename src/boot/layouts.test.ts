@@ -4,7 +4,11 @@ import type { App } from "#app";
 import type { Layout } from "../pipeline/layout.ts";
 import { recordOf } from "../pipeline/record.ts";
 import { openMemory } from "../store/memory.ts";
-import { layoutFor } from "./layouts.ts";
+import { keepLayout } from "../model/layouts.ts";
+import type { KvStore } from "../store/kv.ts";
+import { layoutFor as chosenFor, type Layouts } from "./layouts.ts";
+
+const layoutFor = (apps: readonly App[], store: KvStore): Promise<Layouts> => chosenFor(apps, (choose) => keepLayout(store, choose));
 
 const app = (name: string, tables = 1): App => ({
   name, about: "",

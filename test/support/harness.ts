@@ -16,6 +16,7 @@ import { CompilerLoop } from "../../src/compiler/loop.ts";
 import { SimulatedClock } from "../../src/lib/clock.ts";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { SeededRandom, type Random } from "../../src/lib/random.ts";
+import { keepLayout } from "../../src/model/layouts.ts";
 import { Facts } from "../../src/model/facts.ts";
 import { History } from "../../src/model/past/history.ts";
 import { Metrics } from "../../src/lib/metrics.ts";
@@ -225,7 +226,7 @@ export class Harness {
     const apps = orderApps([...(await discoverApps(folder, options.disabled)), ...extraApps]);
     checkApps(apps);
     const tables = allTables(apps);
-    const { layout, earlier } = await layoutFor(apps, store);
+    const { layout, earlier } = await layoutFor(apps, (choose) => keepLayout(store, choose));
     world.layouts = earlier;
     const model = await Model.open(staysOpen(store), tables, { clock, random, settings: SettingsBook.of(apps, options.settings) });
     const complaints: object[] = [];
