@@ -161,7 +161,7 @@ test("the meters and the mark of a port are where it is, while it has a policy; 
   await h.plug("hv1", a.id, 10);
   await h.plug("hv1", b.id, 11);
   await h.settled();
-  const own = (host: string): string[] => [...h.engine.flowsOf(host)].filter((f) => f.priority > 0).map((f) => h.layout.tables[f.table]!.name).filter((name) => name.startsWith("qos_")).sort();
+  const own = (host: string): string[] => [...h.engine.flowsOf(host)].filter((f) => f.priority > 0).map((f) => h.layout.tableById(f.table)!.name).filter((name) => name.startsWith("qos_")).sort();
   const meters = (host: string): unknown[] => [...h.engine.itemsOf(host)].filter((i) => i.kind === "meter" && i.id >= 0x800a_0000 && i.id <= 0x800d_ffff).map((i) => [i.id, i.value]);
   expect([own("hv1"), meters("hv1")]).toEqual([[], []]);
   const count = h.engine.stats.flows;

@@ -269,7 +269,8 @@ describe("scopes", () => {
       name: "a", pipeline: { tables: { t_in: { stage: "classify", miss: "next", about: "", match: ["eth_type"] }, t_fwd: { stage: "forward", miss: "drop", about: "", match: [] } } },
       staticFlows: (out) => out.flow(baseScope, "t_in", { priority: 3, match: { eth_type: 0x0806 }, actions: [toStage("forward")] }),
     });
-    const want = ["t_in  -> goto_table:2", "t_in arp -> goto_table:2"];
+    const { id } = w.layout.table("t_fwd");
+    const want = [`t_in  -> goto_table:${id}`, `t_in arp -> goto_table:${id}`];
     expect([w.flows("h1"), w.flows("h2")]).toEqual([want, want]);
   });
 });

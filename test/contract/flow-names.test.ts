@@ -45,8 +45,8 @@ test("registers are read from words, parts of words and wide fields; what is no 
     const first = 4 * Number(wide.field.slice(5));
     expect(names.match([0, 1, 2].map((n) => `reg${first + n}=0`).join() + `,reg${first + 3}=0xa000001`, wide.app, ports)).toBe(`${wide.name}=10.0.0.1`);
     expect(names.match(`reg${first}=0x20010db8,reg${first + 1}=0,reg${first + 2}=0,reg${first + 3}=0x1`, wide.app, ports)).toBe(`${wide.name}=2001:db8::1`);
-    const table = h.layout.tables[3]!.name;
-    expect(names.actions(`load:0x1->NXM_NX_${wide.field.toUpperCase()}[0..31],set_field:0x${(3 * 2 ** small.ofs).toString(16)}/0x${mask.toString(16)}->${small.field},move:NXM_NX_${wide.field.toUpperCase()}[]->NXM_OF_IP_DST[],output:7,output:9,resubmit(,3)`, small.app, ports)).toBe(
+    const { id, name: table } = h.layout.tables[3]!;
+    expect(names.actions(`load:0x1->NXM_NX_${wide.field.toUpperCase()}[0..31],set_field:0x${(3 * 2 ** small.ofs).toString(16)}/0x${mask.toString(16)}->${small.field},move:NXM_NX_${wide.field.toUpperCase()}[]->NXM_OF_IP_DST[],output:7,output:9,resubmit(,${id})`, small.app, ports)).toBe(
       `load:0x1->${wide.name}[0..31],set_field:0x3->${small.name},move:${wide.name}->NXM_OF_IP_DST[],output:web,output:9,resubmit(,${table})`,
     );
   } finally {

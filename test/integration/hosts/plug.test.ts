@@ -73,9 +73,9 @@ test("before its port is there: no mark until there is a port and its flows", as
 test("the flow dump: a table that there is not, and a foreign flow in a table that is nobody's", async () => {
   const dump = (query: string): Promise<{ status: number; body: string }> => cloud.controller.ops<string>("GET", `/flows?format=text&${query}`);
   expect((await dump("table=nowhere")).status).toBe(400);
-  await cloud.hv(2).ofctl("add-flow", "br-int", "table=77,priority=7,in_port=9,actions=drop");
-  const { body } = await dump("table=77&state=diff");
-  expect((body).replace(/duration=[\d.]+s/, "duration=1s")).toBe("# switch hv2\n# foreign: not as this controller wants it; the next audit repairs it\n cookie=0x0, duration=1s, table=77, n_packets=0, n_bytes=0, priority=7,in_port=9 actions=drop\n");
+  await cloud.hv(2).ofctl("add-flow", "br-int", "table=253,priority=7,in_port=9,actions=drop");
+  const { body } = await dump("table=253&state=diff");
+  expect((body).replace(/duration=[\d.]+s/, "duration=1s")).toBe("# switch hv2\n# foreign: not as this controller wants it; the next audit repairs it\n cookie=0x0, duration=1s, table=253, n_packets=0, n_bytes=0, priority=7,in_port=9 actions=drop\n");
 });
 
 test("a hint of how packets to it are spread is in its interface's row, in the place of what was there, which comes back", async () => {

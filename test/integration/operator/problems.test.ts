@@ -117,7 +117,7 @@ test("flows that an audit put right", async () => {
     meddling = (async () => {
       while (on) {
         await cloud.hv(1).ofctl("del-flows", "br-int", `table=${table}`);
-        await cloud.hv(1).ofctl("add-flow", "br-int", "table=77,actions=drop");
+        await cloud.hv(1).ofctl("add-flow", "br-int", "table=253,actions=drop");
       }
     })();
     return Promise.resolve();
