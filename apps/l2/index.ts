@@ -5,7 +5,7 @@ import { staticFlows } from "./answers.ts";
 import { aliases, policies, resources, vif } from "./api.ts";
 import { converters } from "./checks.ts";
 import { staticFlows as discoveryFlows } from "./discovery.ts";
-import { addressHolderTable, addressTable, announcementMeters, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, chosenSegmentTable, contestedTable, heardNeighbourTable, l2Settings, learningTable, networkKeys, networkTable, portBindingTable, portDetailTable, portKeys, portStatusTable, portTable, providedPortTable, segmentTable, takersTable, arrivalTable, inactiveBindingTable, placeFault } from "./model.ts";
+import { floodGroups, hostListTable, memberHostTable, addressHolderTable, addressTable, announcementMeters, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, chosenSegmentTable, contestedTable, heardNeighbourTable, l2Settings, learningTable, networkKeys, networkTable, portBindingTable, portDetailTable, portKeys, portStatusTable, portTable, providedPortTable, segmentTable, takersTable, arrivalTable, inactiveBindingTable, placeFault } from "./model.ts";
 import { announced } from "./packet-in.ts";
 import { map } from "./model/map.ts";
 import { portContext, staticFlows as learningFlows } from "./learning.ts";
@@ -17,8 +17,8 @@ import { l2 } from "./tables.ts";
 export default {
   name: "l2",
   about: "networks and ports: delivery by MAC, broadcast to members only, ARP and ND answered at the source, anti-spoofing",
-  tables: [networkTable, portTable, portBindingTable, inactiveBindingTable, arrivalTable, portStatusTable, addressTable, addressHolderTable, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, providedPortTable, takersTable, contestedTable, learningTable, segmentTable, chosenSegmentTable, portDetailTable],
-  pools: [networkKeys, portKeys, announcementMeters],
+  tables: [networkTable, portTable, portBindingTable, inactiveBindingTable, arrivalTable, portStatusTable, addressTable, addressHolderTable, attachmentTable, networkHostTable, handOnHostTable, knownAtTable, providedPortTable, takersTable, contestedTable, learningTable, segmentTable, chosenSegmentTable, portDetailTable, memberHostTable, hostListTable],
+  pools: [networkKeys, portKeys, announcementMeters, floodGroups],
   settings: l2Settings,
   resources,
   converters,

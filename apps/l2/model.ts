@@ -5,6 +5,7 @@ export * from "./model/holders.ts";
 export * from "./model/answering.ts";
 export { saidIn } from "./said.ts";
 export * from "./model/ways.ts";
+export * from "./model/copies.ts";
 export * from "./model/errors.ts";
 export * from "./model/tags.ts";
 export * from "./model/entrance.ts";

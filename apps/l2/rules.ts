@@ -2,12 +2,13 @@
 // local OpenFlow port goes to the chassis' own scope.
 // Over 400 lines: what a port may send, what stops it and how packets reach it follow from the same places and sources.
 import {
-  callStage, callTable, chassisScope, chassisTable, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, NO_MAC, setField, toEntrance, toStage, toTable,
+  callStage, chassisScope, core, derivation, each, eachPair, ethType, ipProto, isIpv6, load, NO_MAC, setField, toEntrance, toStage, toTable,
   VLAN_NONE, VLAN_PRESENT, type Emit, type FlowOf, type PortActions, type ReadView, type Scope,
 } from "#app";
 import { linkLocal } from "packet-codec";
 import {
   addressTable, attachmentId, attachmentTable, bindingFault, chosenSegments, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isCarried, isNetworkPort, isPhysical, isTransparent, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
+  apart, callParts, floodGroups, hostListTable, inParts, memberHostTable, partKey, spreadOf, type HostList, type MemberHost,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isOpen, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnSharedFromChassis, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
@@ -15,8 +16,9 @@ import { advertisement, fromLink, icmpv6, ND, solicitation } from "./model/messa
 import { l2 } from "./tables.ts";
 import { admitTags, passTags } from "./tags.ts";
 
-/** Local ports per flood flow: 40 bytes of actions each, a message holds 64 KiB. */
-const FLOOD_CHUNK = 1000;
+/** Parts of lists: of other hosts, of local ports, of those that hear what is for nobody known. */
+const parts = { table: "flood_parts", register: "flood_part", group: floodGroups.min } as const;
+const LIST = { flood_remote: 0, flood_local: 1, flood_unknown: 2 } as const;
 
 export const DHCP_SERVER = { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_dst: 67 } as const;
 const DHCP_CLIENT = { ...DHCP_SERVER, udp_src: 68 } as const;
@@ -36,6 +38,26 @@ function attach(port: Port, view: ReadView): Attachment | undefined {
 
 export const derive = [
   derivation({ name: "attachment", on: each(portTable), into: attachmentTable, reads: [networkTable, chosenSegmentTable, ...pluggedReads], derive: attach }),
+  derivation({
+    name: "member-host",
+    on: eachPair(attachmentTable, "network_chassis"),
+    into: memberHostTable,
+    reads: [attachmentTable],
+    derive({ a: network_id, b: chassis }, view): MemberHost | undefined {
+      const at = view.byPair(attachmentTable, "network_chassis", network_id, chassis)[0];
+      return at === undefined ? undefined : { id: `${network_id}@${chassis}`, network_id, net_key: at.net_key, chassis, host_key: at.host_key };
+    },
+  }),
+  derivation({
+    name: "host-list",
+    on: each(networkTable),
+    into: hostListTable,
+    reads: [memberHostTable],
+    derive({ id, key }, view): HostList | undefined {
+      const members = view.count(memberHostTable, "network", id);
+      return members === 0 ? undefined : { id, net_key: key, spread: spreadOf(members) };
+    },
+  }),
   ...takers,
   ...learningDerive,
 ];
@@ -366,28 +388,53 @@ const contestedAddresses = l2.rule({
 
 const networkRule = l2.rule({
   name: "network",
-  about: "who has a network and who may send into it, and one copy of broadcast to each member chassis",
+  about: "who has a network and who may send into it",
   on: each(networkTable),
   emit(network, view, out) {
-    const hosts = view.pairKeys(attachmentTable, "network_chassis", network.id);
-    if (hosts.length === 0) return;
-    const members = hosts.map((id) => ({ id, key: view.get(chassisTable, id)?.key ?? 0 })).filter((m) => m.key > 0).sort((a, b) => a.key - b.key);
+    if (view.get(hostListTable, network.id) === undefined) return;
     out.include(lanScope(network.id), netScope(network.id));
     out.include(lanScope(network.id), sendersScope(network.id));
     out.include(sendersScope(network.id), membersScope(network.id));
-    // Only where the network has ports: whoever reaches it through a router sends into it and never gets from it.
-    const byHost = !isCarried(view, network.id);
-    if (byHost) out.flow(lanScope(network.id), "flood_remote", {
-      priority: 100,
-      match: { "reg:net": network.key },
-      actions: members.flatMap(({ key }) => [load("out_host", key), callStage("locate")]),
-    });
     learnInNetwork(network, view, out);
     if (isTransparent(view, network.id)) passTags(network, view, out);
-    for (const { id, key } of members) {
-      if (byHost) out.include(netScope(network.id), hostScope(key));
-      out.include(membersScope(network.id), fromScope(id));
-    }
+  },
+});
+
+const memberHost = l2.rule({
+  name: "reach-host",
+  about: "a host that has a network is reached by those that reach it, and may send into it",
+  on: each(memberHostTable),
+  emit({ network_id, chassis, host_key }, view, out) {
+    if (!isCarried(view, network_id)) out.include(netScope(network_id), hostScope(host_key));
+    out.include(membersScope(network_id), fromScope(chassis));
+  },
+});
+
+const copiesToHosts = (hosts: readonly MemberHost[]) => hosts.toSorted((a, b) => a.host_key - b.host_key).flatMap(({ host_key }) => [load("out_host", host_key), callStage("locate")] as const);
+
+// Only where the network has ports: whoever reaches it through a router sends into it and never gets from it.
+const floodRemote = l2.rule({
+  name: "flood-remote",
+  about: "one copy of broadcast to each member chassis, or to each part of many",
+  on: each(hostListTable),
+  emit({ id, net_key, spread }, view, out) {
+    if (isCarried(view, id)) return;
+    const actions = spread === "whole" ? copiesToHosts(view.by(memberHostTable, "network", id)) : callParts(parts, LIST.flood_remote, view.pairKeys(memberHostTable, "parts", id).map(Number), spread);
+    out.flow(lanScope(id), "flood_remote", { priority: 100, match: { "reg:net": net_key }, actions });
+    if (spread === "apart") apart(out, lanScope(id), parts);
+  },
+});
+
+const floodRemotePart = l2.rule({
+  name: "flood-remote-part",
+  about: "one copy of broadcast to each member chassis of a part of many",
+  on: eachPair(memberHostTable, "parts"),
+  emit({ a: networkId, b: part }, view, out) {
+    const list = view.get(hostListTable, networkId);
+    if (list === undefined || list.spread === "whole" || isCarried(view, networkId)) return;
+    out.flow(lanScope(networkId), "flood_parts", {
+      priority: 100, match: { "reg:net": list.net_key, "reg:flood_part": partKey(LIST.flood_remote, Number(part)) }, actions: copiesToHosts(view.byPair(memberHostTable, "parts", networkId, part)),
+    });
   },
 });
 
@@ -416,21 +463,16 @@ const sharedMacsRule = l2.rule({
   },
 });
 
-/** One copy to each of these ports, in flows that are short enough for a message. */
+/** One copy to each of these ports. */
 function flood(out: Emit<typeof l2>, chassis: string, netKey: number, table: "flood_local" | "flood_unknown", members: readonly Attachment[]): void {
-  for (let chunk = 0; chunk * FLOOD_CHUNK < members.length; chunk++) {
-    const part = members.slice(chunk * FLOOD_CHUNK, (chunk + 1) * FLOOD_CHUNK);
-    const more = (chunk + 1) * FLOOD_CHUNK < members.length;
-    out.flow(chassisScope(chassis), table, {
-      priority: 100,
-      match: { "reg:net": netKey, "reg:flood_chunk": chunk },
-      actions: [
-        load("out_host", 0),
-        ...part.flatMap((m) => [load("out_port_key", m.port_key), callStage("locate")]),
-        ...(more ? [load("flood_chunk", chunk + 1), callTable(table)] : []),
-      ],
-    });
-  }
+  if (members.length === 0) return;
+  const scope = chassisScope(chassis);
+  const spread = spreadOf(members.length);
+  const copies = (some: readonly Attachment[]) => some.flatMap((m) => [load("out_port_key", m.port_key), callStage("locate")] as const);
+  const byPart = spread === "whole" ? undefined : inParts(members, (m) => m.slot);
+  out.flow(scope, table, { priority: 100, match: { "reg:net": netKey }, actions: [load("out_host", 0), ...(byPart === undefined ? copies(members) : callParts(parts, LIST[table], byPart.keys(), spread))] });
+  for (const [part, some] of byPart ?? []) out.flow(scope, "flood_parts", { priority: 100, match: { "reg:net": netKey, "reg:flood_part": partKey(LIST[table], part) }, actions: copies(some) });
+  if (spread === "apart") apart(out, scope, parts);
 }
 
-export const rules = [localPort, stoppedAtPort, ipv6AtPort, reachPort, knownNeighbour, contestedAddresses, networkRule, floodLocal, sharedMacsRule];
+export const rules = [localPort, stoppedAtPort, ipv6AtPort, reachPort, knownNeighbour, contestedAddresses, networkRule, memberHost, floodRemote, floodRemotePart, floodLocal, sharedMacsRule];

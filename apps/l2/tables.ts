@@ -1,6 +1,7 @@
 // l2's tables. From a VM: classify, port_security, then services (ARP, ND) or policy, l2_lookup, locate.
 // From a tunnel: classify, l2_lookup, locate.
 import { definePipeline } from "#app";
+import { PART_BITS } from "./model/copies.ts";
 
 /** So many MACs are learned of one port without port security, and of one chassis in one network. What is beyond is flooded, as what is not heard yet. Of a host in all: l2Settings. */
 const MACS_LEARNED = 256;
@@ -58,8 +59,9 @@ export const l2 = definePipeline({
       learned: { limit: NEIGHBOURS_LEARNED },
     },
     flood_remote: { stage: "flood", miss: "drop", about: "one copy to each other chassis with a port of the network", match: ["reg:net"] },
-    flood_local: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port of the network", match: ["reg:net", "reg:flood_chunk"] },
-    flood_unknown: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port that may have a MAC which the model does not place", match: ["reg:net", "reg:flood_chunk"] },
+    flood_local: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port of the network", match: ["reg:net"] },
+    flood_unknown: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port that may have a MAC which the model does not place", match: ["reg:net"] },
+    flood_parts: { stage: "flood", miss: "drop", aside: true, about: "parts of these lists where they are long: up to 64 copies", match: ["reg:net", "reg:flood_part"] },
     locate: { stage: "locate", miss: "next", about: "local port: its policy and OpenFlow port; else on to the tunnels", match: ["reg:out_port_key", "eth_type"] },
     push_tag: { stage: "egress", miss: "next", about: "the VLAN tag of a port that is reached behind another's OpenFlow port", match: ["reg:in_port_key", "reg:out_port_key", "reg:from_network"] },
   },
@@ -68,7 +70,7 @@ export const l2 = definePipeline({
     announces: { bits: 1, about: "ARP of a port that says which address it has" },
     probes: { bits: 1, about: "the packet asks whether somebody has an address, before the sender uses it" },
     too_long: { bits: 1, about: "ARP or neighbour discovery with more in it than these have" },
-    flood_chunk: { bits: 8, about: "which part of a long list of local ports" },
+    flood_part: { bits: PART_BITS, scratch: true, about: "which part of a long list: of hosts, of local ports, of those that may have an unknown MAC" },
     tag_passes: { bits: 1, about: "the sender's network is transparent to tags of guests" },
     tag_unseen: { bits: 1, about: "whether the sender's tag is the only one is not known yet, and it has to be" },
     question: { bits: 1, about: "the packet asks for a neighbour: only what the model lists is answered, the rest answers itself" },

@@ -1,6 +1,6 @@
 // Multicast goes to ports that joined its group: IGMP and MLD snooping, RFC 4541.
 import type { App } from "#app";
-import { multicastSettings, snoopedHostTable, snoopedTable } from "./model.ts";
+import { multicastGroups, multicastSettings, snoopedHostTable, snoopedTable } from "./model.ts";
 import { punted } from "./packet-in.ts";
 import { querier } from "./querier.ts";
 import { derive, rules, staticFlows } from "./rules.ts";
@@ -11,6 +11,7 @@ export default {
   about: "multicast goes to ports that joined its group: IGMP and MLD snooping",
   requires: ["l2"],
   tables: [snoopedTable, snoopedHostTable],
+  pools: [multicastGroups],
   settings: multicastSettings,
   pipeline: multicast,
   derive,

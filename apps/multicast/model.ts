@@ -1,5 +1,6 @@
 // Networks whose switches know which ports want which multicast groups, and how long they know it.
-import { defineScope, defineSettings, defineTable, type Row, type Scope } from "#app";
+import { definePool, defineScope, defineSettings, defineTable, type Row, type Scope } from "#app";
+import { partOf } from "../l2/model.ts";
 
 export const multicastSettings = defineSettings({
   "multicast-snooping": { kind: "boolean", about: "multicast goes to ports that joined its group (IGMP, MLD), not to all ports of the network" },
@@ -23,7 +24,10 @@ export interface SnoopedHost extends Row {
   /** It has a port without port security there: a multicast router may be behind it, or others that joined. */
   readonly open: boolean;
 }
-export const snoopedHostTable = defineTable<SnoopedHost>()("snooped_host", { derived: true, indexes: { network: (h) => h.network_id } });
+export const snoopedHostTable = defineTable<SnoopedHost>()("snooped_host", { derived: true, indexes: { network: (h) => h.network_id }, pairs: { /** The second is partOf its key. */ parts: (h) => [h.network_id, String(partOf(h.host_key))] } });
+
+/** They are the same on every host: nobody draws one. */
+export const multicastGroups = definePool({ name: "multicast-group", of: "group", min: 2_000_003, max: 2_000_004, about: "groups that have parts of long lists of multicast copies translated apart", taken: () => true });
 
 /** What is the same in all of these networks, on the hosts that have one. */
 export const snoopingScope: () => Scope = defineScope("snooping");

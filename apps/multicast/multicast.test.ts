@@ -3,6 +3,7 @@ import { buildEthernet, buildIgmp, buildIpv4, ethertypes, ipProtocols, parsePack
 import { afterEach, expect, test } from "vitest";
 import type { StageOut } from "#app";
 import { Harness, textOf } from "../../test/support/harness.ts";
+import { copiesOf, costs, join, plugMany, wide } from "../../test/support/wide.ts";
 import { attachmentTable, portTable } from "../l2/model.ts";
 import { signal, snoopedTable } from "./model.ts";
 
@@ -77,12 +78,28 @@ test("a host with a port without port security gets all of it, others what they 
   const h = await made(true);
   const network = (await h.create("network", {})).id;
   await port(h, "hv1", network);
-  const hosts = (): string => ours(h, "hv1").find((f) => f.startsWith("multicast_hosts: priority=90"))!;
+  const hosts = (): string => ours(h, "hv1").find((f) => f.startsWith("multicast_hosts: priority=100"))!;
   const calls = (text: string): number => text.match(/resubmit/g)!.length;
   await port(h, "hv2", network);
   const filtered = calls(hosts());
   await port(h, "hv2", network, { port_security_enabled: false, security_groups: [] });
   expect(calls(hosts())).toBe(filtered - 1);
+});
+
+test("on hundreds of hosts, and to hundreds of ports at one, all get a copy, and one more changes a small flow", { timeout: 60_000 }, async () => {
+  const { h, network } = await wide(Array.from({ length: 320 }, (_, n) => n + 1), { settings });
+  open.push(h);
+  await plugMany(h, network, "hv1", 11, 300);
+  const frame = { eth_dst: "01:00:5e:01:02:03", eth_type: 0x800, ipv4_src: "10.0.0.5", ipv4_dst: "239.1.2.3", ip_proto: 17, ip_ttl: 5 } as const;
+  expect(copiesOf(h, "hv1", frame)).toEqual({ hosts: 319, ports: 300 });
+  const { byTable } = await costs(h, ["hv1", "hv2"], async () => {
+    await join(h, network, [321]);
+    await plugMany(h, network, "hv1", 311, 1);
+  });
+  expect(byTable.multicast_parts).toBeGreaterThan(0);
+  for (const [table, bytes] of Object.entries(byTable)) expect(bytes, table).toBeLessThan(8192);
+  expect(copiesOf(h, "hv1", frame)).toEqual({ hosts: 320, ports: 301 });
+  expect([h.complaints, h.engine.conflicts]).toEqual([[], []]);
 });
 
 /** Lets seconds pass: what was asked of hosts, as `<second> <host>`, with "!" where the switch was told to filter. */

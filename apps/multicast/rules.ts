@@ -5,15 +5,16 @@ import {
   callStage, callTable, chassisScope, chassisTable, copy, derivation, each, eachPair, ethType, ipProto, isIpv6, load, setField, toEntrance, toStage, toTable, type FlowAction, type ReadView,
 } from "#app";
 import {
-  addressTable, admitListener, attachmentTable, chosenSegmentTable, extraMacs, handleMulticast, isAnothers, isCarried, lanScope, networkTable, portTable, type Attachment, type Port,
+  addressTable, admitListener, apart, attachmentTable, callParts, hostListTable, inParts, partKey, spreadOf, chosenSegmentTable, extraMacs, handleMulticast, isAnothers, isCarried, lanScope, networkTable, portTable, type Attachment, type Port,
 } from "../l2/model.ts";
-import { filterS, memberS, multicastSettings, snoopedHostTable, snoopedTable, snoopingScope, signal, type Snooped, type SnoopedHost } from "./model.ts";
+import { filterS, memberS, multicastGroups, multicastSettings, snoopedHostTable, snoopedTable, snoopingScope, signal, type Snooped, type SnoopedHost } from "./model.ts";
 import { multicast } from "./tables.ts";
 
 /** Of a host in all, as of what is learned of MACs: beyond, what ends soonest of whoever has most goes first. */
 const MEMBERSHIPS_OF_HOST = 16_384;
-/** Local ports per flow: 56 bytes of actions each, a message holds 64 KiB. */
-const CHUNK = 500;
+/** Parts of lists: of other chassis, of local ports that hear reports, of all local ports. */
+const parts = { table: "multicast_parts", register: "multicast_part", group: multicastGroups.min } as const;
+const LIST = { hosts: 0, reports: 1, ports: 2 } as const;
 
 export const derive = [
   derivation({
@@ -56,20 +57,24 @@ const OF_LINK_6 = "ff02::/16";
 const REPORT_MAC = "01:00:5e:00:00:16";
 const families = [{ eth_type: ethType.ip, group: "ipv4_dst" }, { eth_type: ethType.ipv6, group: "ipv6_dst" }] as const;
 
+/** Copies to other chassis. Reports go to all, as broadcast does. */
+const copiesToHosts = (hosts: readonly SnoopedHost[]) =>
+  hosts.toSorted((a, b) => a.host_key - b.host_key).flatMap(({ host_key, open }): readonly FlowAction<"multicast_host" | "multicast_verdict", "out_host">[] =>
+    open ? [load("out_host", host_key), callStage("locate")] : [load("out_host", host_key), callTable("multicast_host"), callTable("multicast_verdict")]);
+
 const network = multicast.rule({
   name: "to-members",
   about: "multicast of a network goes to ports and chassis that joined",
   on: each(snoopedTable),
   emit({ id, key, queryS }, view, out) {
     const scope = lanScope(id);
-    const hosts = view.by(snoopedHostTable, "network", id).toSorted((a, b) => a.host_key - b.host_key);
-    if (hosts.length === 0) return;
+    const list = view.get(hostListTable, id);
+    if (list === undefined) return;
     out.include(scope, snoopingScope());
     handleMulticast(out, scope, { key }, [toEntrance(multicast.entrance("multicast"))]);
-    const to = ({ host_key }: SnoopedHost) => [load("out_host", host_key), callStage("locate")] as const;
-    const ifJoined = ({ host_key }: SnoopedHost) => [load("out_host", host_key), callTable("multicast_host"), callTable("multicast_verdict")] as const;
-    out.flow(scope, "multicast_hosts", { priority: 100, match: { "reg:net": key, "reg:multicast_report": 1 }, actions: hosts.flatMap(to) });
-    out.flow(scope, "multicast_hosts", { priority: 90, match: { "reg:net": key }, actions: hosts.flatMap((host): readonly FlowAction<"multicast_host" | "multicast_verdict", "out_host">[] => (host.open ? to(host) : ifJoined(host))) });
+    const actions = list.spread === "whole" ? copiesToHosts(view.by(snoopedHostTable, "network", id)) : callParts(parts, LIST.hosts, view.pairKeys(snoopedHostTable, "parts", id).map(Number), list.spread);
+    out.flow(scope, "multicast_hosts", { priority: 100, match: { "reg:net": key }, actions });
+    if (list.spread === "apart") apart(out, scope, parts);
     out.flow(scope, "multicast_begin", {
       priority: 100, match: { "reg:net": key },
       actions: [{ type: "learn", table: "multicast_filter", priority: 100, hardTimeoutS: filterS(queryS), match: { "reg:net": { from: "reg:net" } }, load: [{ to: "reg:multicast_filtered", from: 1 }] }, load("multicast_filtered", 0), ...toPorts(0)],
@@ -77,9 +82,21 @@ const network = multicast.rule({
   },
 });
 
-/** To the list of ports, from its beginning. */
-const toPorts = (report: 0 | 1) => [load("multicast_report", report), load("multicast_chunk", 0), toTable("multicast_ports")] as const;
-const toHosts = (report: 0 | 1) => [load("multicast_report", report), callTable("multicast_hosts")] as const;
+const part = multicast.rule({
+  name: "to-members-part",
+  about: "multicast of a network goes to chassis that joined, of a part of many",
+  on: eachPair(snoopedHostTable, "parts"),
+  emit({ a: networkId, b: n }, view, out) {
+    const list = view.get(hostListTable, networkId);
+    if (list === undefined || list.spread === "whole") return;
+    const match = { "reg:net": list.net_key, "reg:multicast_part": partKey(LIST.hosts, Number(n)) } as const;
+    out.flow(lanScope(networkId), "multicast_parts", { priority: 100, match, actions: copiesToHosts(view.byPair(snoopedHostTable, "parts", networkId, n)) });
+  },
+});
+
+const toPorts = (report: 0 | 1) => [load("multicast_report", report), toTable("multicast_ports")] as const;
+const toHosts = callTable("multicast_hosts");
+const toAllHosts = callStage("flood");
 
 const host = multicast.rule({
   name: "of-host",
@@ -109,13 +126,16 @@ const host = multicast.rule({
     const ifJoined = (at: Attachment) => [load("out_port_key", at.port_key), callTable("multicast_port"), callTable("multicast_verdict")] as const;
     const open = members.filter((at) => isOpen(view, at));
     const list = (report: 0 | 1, some: readonly Attachment[], copyTo: (at: Attachment) => readonly FlowAction<"multicast_port" | "multicast_verdict", "out_port_key">[]): void => {
-      for (let chunk = 0; chunk * CHUNK < some.length; chunk++) {
-        const more = (chunk + 1) * CHUNK < some.length;
-        out.flow(chassisScope(chassis), "multicast_ports", {
-          priority: 100, match: { "reg:net": net_key, "reg:multicast_report": report, "reg:multicast_chunk": chunk },
-          actions: [load("out_host", 0), ...some.slice(chunk * CHUNK, (chunk + 1) * CHUNK).flatMap(copyTo), ...(more ? [load("multicast_report", report), load("multicast_chunk", chunk + 1), toTable("multicast_ports")] : [])],
-        });
-      }
+      if (some.length === 0) return;
+      const scope = chassisScope(chassis);
+      const [spread, ofList] = [spreadOf(some.length), report === 1 ? LIST.reports : LIST.ports];
+      const byPart = spread === "whole" ? undefined : inParts(some, (at) => at.slot);
+      out.flow(scope, "multicast_ports", {
+        priority: 100, match: { "reg:net": net_key, "reg:multicast_report": report },
+        actions: [load("out_host", 0), ...(byPart === undefined ? some.flatMap(copyTo) : callParts(parts, ofList, byPart.keys(), spread))],
+      });
+      for (const [n, few] of byPart ?? []) out.flow(scope, "multicast_parts", { priority: 100, match: { "reg:net": net_key, "reg:multicast_part": partKey(ofList, n) }, actions: few.flatMap(copyTo) });
+      if (spread === "apart") apart(out, scope, parts);
     };
     list(1, open, to);
     list(0, members, (at) => (open.includes(at) ? to(at) : ifJoined(at)));
@@ -164,7 +184,7 @@ const bounds = multicast.rule({
   },
 });
 
-export const rules = [network, host, port, bounds];
+export const rules = [network, part, host, port, bounds];
 
 export const staticFlows = multicast.static((out) => {
   const all = snoopingScope();
@@ -201,18 +221,18 @@ export const staticFlows = multicast.static((out) => {
   for (const match of [{ eth_type: ethType.ip, ipv4_dst: OF_LINK_4 }, { eth_type: ethType.ipv6, ipv6_dst: OF_LINK_6 }] as const) {
     // Before the reports above: a question of the network's own, or of a router, who is in any group.
     const priority = match.eth_type === ethType.ip ? 270 : 100;
-    out.flow(all, "multicast", { priority, match: { ...here, ...match }, actions: [unfiltered, ...toHosts(0), ...toPorts(0)] });
+    out.flow(all, "multicast", { priority, match: { ...here, ...match }, actions: [unfiltered, toHosts, ...toPorts(0)] });
     out.flow(all, "multicast", { priority, match: { ...afar, ...match }, actions: [unfiltered, ...toPorts(0)] });
   }
-  out.flow(all, "multicast", { priority: 50, match: here, actions: [unfiltered, callTable("multicast_filter"), ...toHosts(0), ...toPorts(0)] });
+  out.flow(all, "multicast", { priority: 50, match: here, actions: [unfiltered, callTable("multicast_filter"), toHosts, ...toPorts(0)] });
   out.flow(all, "multicast", { priority: 50, match: afar, actions: [unfiltered, callTable("multicast_filter"), ...toPorts(0)] });
 
   out.flow(all, "multicast_join", { priority: 10, match: here, actions: [toTable("multicast_relay")] });
   // Who left has nothing to tell to others: they forget it after a while.
   out.flow(all, "multicast_relay", { priority: 110, match: { "reg:multicast_joins": 0 }, actions: [] });
   const asSent = [setField("eth_dst", "01:00:5e:00:00:00"), copy({ field: "ipv4_dst", ofs: 0, bits: 23 }, { field: "eth_dst", ofs: 0, bits: 23 })] as const;
-  out.flow(all, "multicast_relay", { priority: 100, match: { ...here, eth_type: ethType.ip }, actions: [setField("eth_dst", REPORT_MAC), ...toHosts(1), ...asSent, ...toPorts(1)] });
-  out.flow(all, "multicast_relay", { priority: 100, match: { ...here, eth_type: ethType.ipv6 }, actions: [...toHosts(1), ...toPorts(1)] });
+  out.flow(all, "multicast_relay", { priority: 100, match: { ...here, eth_type: ethType.ip }, actions: [setField("eth_dst", REPORT_MAC), toAllHosts, ...asSent, ...toPorts(1)] });
+  out.flow(all, "multicast_relay", { priority: 100, match: { ...here, eth_type: ethType.ipv6 }, actions: [toAllHosts, ...toPorts(1)] });
   out.flow(all, "multicast_relay", { priority: 100, match: { ...afar, eth_type: ethType.ip }, actions: [...asSent, ...toPorts(1)] });
   out.flow(all, "multicast_relay", { priority: 100, match: { ...afar, eth_type: ethType.ipv6 }, actions: toPorts(1) });
 

@@ -1,5 +1,6 @@
 // All of it is entered from l2's lookup, in networks where multicast is filtered: others pay nothing.
 import { definePipeline } from "#app";
+import { PART_BITS } from "../l2/model.ts";
 
 /** So many groups are known of one port. What is beyond is not known: who joined it hears nothing of it there. */
 const GROUPS_OF_PORT = 256;
@@ -24,8 +25,9 @@ export const multicast = definePipeline({
       stage: "flood", miss: "drop", aside: true, about: "reports go on to other chassis and to ports without port security, and to no others: who hears one says nothing itself",
       match: ["reg:from_tunnel", "reg:multicast_joins", "eth_type"],
     },
-    multicast_hosts: { stage: "flood", miss: "drop", aside: true, about: "one copy to each other chassis that is to have it", match: ["reg:net", "reg:multicast_report"] },
-    multicast_ports: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port that is to have it", match: ["reg:net", "reg:multicast_report", "reg:multicast_chunk"] },
+    multicast_hosts: { stage: "flood", miss: "drop", aside: true, about: "one copy to each other chassis that is to have it", match: ["reg:net"] },
+    multicast_ports: { stage: "flood", miss: "drop", aside: true, about: "one copy to each local port that is to have it", match: ["reg:net", "reg:multicast_report"] },
+    multicast_parts: { stage: "flood", miss: "drop", aside: true, about: "parts of these lists where they are long: up to 64 copies", match: ["reg:net", "reg:multicast_part"] },
     multicast_host: {
       stage: "flood", miss: "drop", aside: true, about: "chassis that have ports that joined a group", match: ["reg:net", "reg:out_host", "eth_type", "ipv4_dst", "ipv6_dst"], learned: { limit: GROUPS_OF_CHASSIS },
     },
@@ -38,6 +40,6 @@ export const multicast = definePipeline({
     multicast_wanted: { bits: 1, about: "whoever this copy is for joined its group" },
     multicast_report: { bits: 1, scratch: true, about: "the copies are of a report" },
     multicast_joins: { bits: 1, scratch: true, about: "of a report: its sender wants the group" },
-    multicast_chunk: { bits: 8, scratch: true, about: "which part of a long list of local ports" },
+    multicast_part: { bits: PART_BITS, scratch: true, about: "which part of a long list: of hosts, of local ports that hear reports, of local ports" },
   },
 });

@@ -12,6 +12,9 @@ import { puntReasons, type CtUse, type PuntReason, type Step, type Trace } from 
 import { sendOn, tunnelDestination } from "./tunnel.ts";
 import type { TraceBucket, TraceSwitch } from "./switch.ts";
 
+/** Of a packet that came back with the datapath's hash: any but 0. */
+const SOME_HASH = 1;
+
 /** What came of the packet. Nothing of the switch or of the packet given is changed. */
 export function trace<R>(sw: TraceSwitch<R>, packet: Packet, options: TraceOptions = {}): Trace<R> {
   return new Run(sw, options).all(packet);
@@ -284,6 +287,12 @@ class Run<R> extends Passes<R> {
     }
     if (group.type === "all" || group.type === "indirect") {
       group.buckets.forEach((b, i) => this.bucket(id, b, i));
+      return true;
+    }
+    // By the hash of the datapath, which has to be asked for it: the packet comes back to the same action. pick_dp_hash_select_group
+    if (group.type === "select" && this.packet.words[at.dp_hash] === 0) {
+      this.packet.words[at.dp_hash] = SOME_HASH;
+      this.freeze();
       return true;
     }
     const live = group.buckets.map((_, i) => i).filter((i) => this.sw.bucketLive(group, group.buckets[i]!));

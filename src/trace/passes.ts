@@ -13,7 +13,7 @@ import type { TraceSwitch } from "./switch.ts";
 import { tunnelDestination } from "./tunnel.ts";
 
 /** MAX_DEPTH and MAX_RESUBMITS of Open vSwitch; a pass at most gets 64 kB of stack. */
-export const limits = { depth: 64, resubmits: 4096, stackBytes: 65_536, passes: 64 } as const;
+export const limits = { depth: 64, resubmits: 4096, stackBytes: 65_536, passes: 256 } as const;
 
 export interface TraceOptions {
   /** Default: every connection is new, see ctNext. */

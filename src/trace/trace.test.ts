@@ -76,7 +76,7 @@ describe("what a trace tells", () => {
     const many = trace(switchOf(["table=0,actions=resubmit(,1),resubmit(,1)", ...Array.from({ length: 12 }, (_, i) => `table=${i + 1},actions=resubmit(,${i + 2}),resubmit(,${i + 2})`)]), packetOfText(tcp));
     expect(many.error?.name).toBe("TOO_MANY_RESUBMITS");
     const again = trace(switchOf(["table=0,ip,actions=output:2,ct(table=0,zone=1)"]), packetOfText(tcp));
-    expect([again.error?.name, again.outputs.length]).toEqual(["TOO_MANY_RECIRCULATIONS", 64]);
+    expect([again.error?.name, again.outputs.length]).toEqual(["TOO_MANY_RECIRCULATIONS", 256]);
     const unknown = new TraceSwitch<number>();
     unknown.add({ table: 0, priority: 1, match: {}, instructions: [{ type: "apply_actions", actions: [{ type: "output", port: 2 }, { type: "decap", new_pkt_type: 0 }] }], ref: 1 });
     expect([trace(unknown, packetOfText(tcp)).error, trace(unknown, packetOfText(tcp)).outputs]).toEqual([{ name: "UNSUPPORTED_ACTION", text: "action decap is not interpreted" }, []]);
