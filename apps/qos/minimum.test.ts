@@ -122,3 +122,30 @@ test("what a rule costs that changes grows with the ports of its policy, not wit
   reads.mockRestore();
   expect(thrice - twice).toBe(twice - few);
 });
+
+test("a port is admitted by what is wanted at its host: ports with least rates elsewhere are not looked at", async () => {
+  await h.model.transact({ requestId: "test", call: "test" }, (tx) => tx.put(chassisTable, { ...tx.get(chassisTable, "hv2")!, uplink_queues: queues }));
+  expect(await rule({ min_kbps: 10 })).toEqual([201, ""]);
+  await h.create("port", { network_id: network, "binding:host_id": "hv1", qos_policy_id: policy });
+  const reads = vi.spyOn(Transaction.prototype, "get");
+  const readsToGive = async (): Promise<number> => {
+    const { id } = await h.create("port", { network_id: network, "binding:host_id": "hv1" });
+    reads.mockClear();
+    expect(await give(id)).toEqual([200, ""]);
+    const count = reads.mock.calls.length;
+    await h.call("DELETE", `/v2.0/ports/${id}`);
+    return count;
+  };
+  const before = await readsToGive();
+  for (let n = 0; n < 30; n++) await h.create("port", { network_id: network, "binding:host_id": "hv2", qos_policy_id: policy });
+  await h.settled();
+  expect(await readsToGive()).toBe(before);
+  reads.mockRestore();
+  // Those that are there count, plugged or not.
+  const large = (await h.call("POST", "/v2.0/qos/policies", { policy: { name: "large" } })).body.policy.id as string;
+  expect(await rule({ min_kbps: 5000 }, large)).toEqual([201, ""]);
+  const bound = (await h.create("port", { network_id: network, "binding:host_id": "hv1" })).id;
+  expect(await give(bound, large)).toEqual([200, ""]);
+  const second = (await h.create("port", { network_id: network, "binding:host_id": "hv1" })).id;
+  expect(await give(second, large)).toEqual([409, "QosRuleNotSupported"]);
+});

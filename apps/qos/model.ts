@@ -1,6 +1,6 @@
 // What is kept of quality of service: policies, their rules, and who uses which policy.
 import { chassisTable, conflict, defineTable, forbidden, meterOfZone, resourceHandle, zoneMeters, type ApiContext, type Chassis, type Items, type ReadView, type Row, type StandardRow, type Tx } from "#app";
-import { chosenSegments, isNetworkPort, isOnPhysical, isPhysical, networkTable, portTable, requestedChassis, shownHost, type Port } from "../l2/model.ts";
+import { chosenSegments, isNetworkPort, isOnPhysical, isPhysical, networkTable, portsAround, portTable, requestedChassis, shownHost, type Port } from "../l2/model.ts";
 
 export interface QosPolicy extends StandardRow {
   /** New networks of its project have it. One of a project. */
@@ -107,40 +107,38 @@ export function queuesFor(view: ReadView, chassisId: string, physicalNetwork: st
   return given;
 }
 
-/** Ports that are to have a least rate, as what is stored says, with where they are or are to be. */
-function* leastRates(view: ReadView): Iterable<Wanted & { readonly network_id: string; readonly host: string }> {
-  for (const { policy_id, direction, min_kbps } of view.all(minimumBandwidthTable)) {
-    if (direction !== "egress" || min_kbps === 0) continue;
-    for (const use of view.by(qosUseTable, "policy", policy_id)) {
-      const ports = use.kind === "network" ? view.by(portTable, "network", use.id).filter((p) => policyOfPort(view, p.id) === policy_id) : use.kind === "port" ? [view.get(portTable, use.id)] : [];
-      for (const port of ports) if (port !== undefined) yield { id: port.id, port_key: port.key, min_kbps, network_id: port.network_id, host: shownHost(view, port) };
-    }
+/** What is wanted of a host by a physical network, as what is stored says, by ports that are there or are to be. Others are not looked at. */
+function wantedAt(view: ReadView, chassis: Readonly<Chassis>, physicalNetwork: string): readonly Wanted[] {
+  const wanted: Wanted[] = [];
+  for (const id of portsAround(view, chassis)) {
+    const policy = policyOfPort(view, id);
+    const min_kbps = policy === undefined ? 0 : minimumOf(view, policy);
+    const port = min_kbps === 0 ? undefined : view.get(portTable, id);
+    if (port === undefined || requestedChassis(view, shownHost(view, port))?.id !== chassis.id || physicalAt(view, port.network_id, chassis) !== physicalNetwork) continue;
+    wanted.push({ id, port_key: port.key, min_kbps });
   }
+  return wanted;
 }
-
-/** Of all hosts by physical network what is wanted there: `<chassis>|<physical network>`. */
-function wantedByPlace(view: ReadView): ReadonlyMap<string, readonly Wanted[]> {
-  const places = new Map<string, Wanted[]>();
-  for (const wanted of leastRates(view)) {
-    const chassis = requestedChassis(view, wanted.host);
-    const by = chassis === undefined ? undefined : physicalAt(view, wanted.network_id, chassis);
-    if (chassis === undefined || by === undefined) continue;
-    const place = `${chassis.id}|${by}`;
-    const there = places.get(place);
-    if (there === undefined) places.set(place, [wanted]);
-    else there.push(wanted);
-  }
-  return places;
+/** The same of whatever place is asked for in one check, each looked at once. */
+type WantedBy = (chassis: Readonly<Chassis>, physicalNetwork: string) => readonly Wanted[];
+function wantedBy(view: ReadView): WantedBy {
+  const places = new Map<string, readonly Wanted[]>();
+  return (chassis, physicalNetwork) => {
+    const place = `${chassis.id}|${physicalNetwork}`;
+    let wanted = places.get(place);
+    if (wanted === undefined) places.set(place, (wanted = wantedAt(view, chassis, physicalNetwork)));
+    return wanted;
+  };
 }
 
 /** Whether the host would keep all that is wanted there by a physical network, and that one too. */
-function hasRoom(view: ReadView, chassis: Readonly<Chassis>, physicalNetwork: string, one: Wanted, places: ReadonlyMap<string, readonly Wanted[]>): boolean {
-  const all = [...(places.get(`${chassis.id}|${physicalNetwork}`) ?? []).filter((w) => w.id !== one.id), one];
+function hasRoom(view: ReadView, chassis: Readonly<Chassis>, physicalNetwork: string, one: Wanted, wanted: WantedBy): boolean {
+  const all = [...wanted(chassis, physicalNetwork).filter((w) => w.id !== one.id), one];
   return queuesFor(view, chassis.id, physicalNetwork, all).size === all.length;
 }
 
 /** Why no host keeps a least rate for a port of a network; undefined: where the port is, or else somewhere, there is a queue. `port`: undefined is any. */
-function unkept(view: ReadView, networkId: string, min_kbps: number, port: Port | undefined, places: ReadonlyMap<string, readonly Wanted[]>): string | undefined {
+function unkept(view: ReadView, networkId: string, min_kbps: number, port: Port | undefined, wanted: WantedBy): string | undefined {
   if (min_kbps === 0) return undefined;
   const host = port === undefined ? "" : shownHost(view, port);
   const at = host === "" ? undefined : requestedChassis(view, host);
@@ -150,7 +148,7 @@ function unkept(view: ReadView, networkId: string, min_kbps: number, port: Port 
   const one: Wanted = { id: port?.id ?? "", port_key: port?.key ?? Infinity, min_kbps };
   const keeps = hosts.some((chassis) => {
     const by = physicalAt(view, networkId, chassis);
-    return by !== undefined && hasRoom(view, chassis, by, one, places);
+    return by !== undefined && hasRoom(view, chassis, by, one, wanted);
   });
   return keeps ? undefined : `no queue ${at === undefined ? "of any host" : `of host ${at.id}`} at the uplink of ${physical.join(", ")} has room for ${min_kbps} kbps`;
 }
@@ -163,12 +161,12 @@ export function checkSupported(view: ReadView, policyId: string, uses: readonly 
   if (rules.length === 0 || uses.length === 0) return;
   const isEgress = rules.every((r) => r.direction === "egress");
   const min_kbps = minimumOf(view, policyId);
-  const places = wantedByPlace(view);
+  const wanted = wantedBy(view);
   // Of each network and host one port is looked at: all that there are are looked at with it.
   const found = new Map<string, string | undefined>();
   const unkeptOf = (networkId: string, port?: Port): string | undefined => {
     const place = `${networkId}|${port === undefined ? "" : shownHost(view, port)}`;
-    if (!found.has(place)) found.set(place, unkept(view, networkId, min_kbps, port, places));
+    if (!found.has(place)) found.set(place, unkept(view, networkId, min_kbps, port, wanted));
     return found.get(place);
   };
   const whyNot = ({ kind, id }: Using): string | undefined => {

@@ -210,6 +210,15 @@ export function shownHost(view: ReadView, { id, network_id: networkId }: Pick<Po
   const bound = (view.get(portBindingTable, id)?.requested_host ?? "") || (view.get(portStatusTable, id)?.host ?? "");
   return bound === "" && view.count(chosenSegmentTable, "network", networkId) > 0 ? (pluggedAt(view, id)?.chassis.id ?? "") : bound;
 }
+/** Ports that may be at a chassis as `shownHost` has it, and some more: all that are bound or active there, or plugged. */
+export function portsAround(view: ReadView, chassis: Pick<Chassis, "id" | "hostname">): ReadonlySet<string> {
+  const ids = new Set(view.by(vifTable, "chassis", chassis.id).map(({ iface_id }) => iface_id));
+  for (const name of new Set([chassis.id, chassis.hostname])) {
+    for (const { id } of view.by(portBindingTable, "host", name)) ids.add(id);
+    for (const { id } of view.by(portStatusTable, "host", name)) ids.add(id);
+  }
+  return ids;
+}
 /** How a port of a network is plugged at a host, as the API shows it of a binding. */
 export function plugging(view: ReadView, networkId: string, host: string): { readonly vif_type: "unbound" | "binding_failed" | "ovs"; readonly vif_details: Readonly<Record<string, unknown>> } {
   const chassis = host === "" ? undefined : requestedChassis(view, host);

@@ -175,7 +175,7 @@ export interface PortBinding extends Row {
   readonly vnic_type: string;
   readonly profile: Readonly<Record<string, unknown>>;
 }
-export const portBindingTable = defineTable<PortBinding>()("port_binding", {});
+export const portBindingTable = defineTable<PortBinding>()("port_binding", { indexes: { host: (b) => b.requested_host || undefined } });
 
 /**
  * A host where a port is about to be, or was, beside the one where it is: an interface that is plugged there does not count. A joint: stored by the app
@@ -203,7 +203,7 @@ export interface PortStatus extends Row {
 }
 /** The status of a port that is nowhere. */
 export const statusNowhere = ({ id, device_owner }: Pick<Port, "id" | "device_owner">): PortStatus => ({ id, status: device_owner === deviceOwner.floatingIp ? "N/A" : "DOWN", host: "" });
-export const portStatusTable = defineTable<PortStatus>()("port_status", {});
+export const portStatusTable = defineTable<PortStatus>()("port_status", { indexes: { host: (s) => s.host || undefined } });
 
 /** An address of a port: `id` is `<network id>/<ip>`, hence unique in its network. Which ones a port gets is ipam's decision. */
 export interface Address extends Row {
