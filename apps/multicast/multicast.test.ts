@@ -1,7 +1,7 @@
 // What networks cost that filter multicast, and others; who is asked when, and when a switch may filter.
 import { buildEthernet, buildIgmp, buildIpv4, ethertypes, ipProtocols, parsePacket } from "packet-codec";
-import { afterEach, expect, test } from "vitest";
-import type { StageOut } from "#app";
+import { afterEach, expect, test, vi } from "vitest";
+import { hostSessionsTable, type HostSessions, type StageOut } from "#app";
 import { Harness, textOf } from "../../test/support/harness.ts";
 import { copiesOf, costs, join, plugMany, wide } from "../../test/support/wide.ts";
 import { attachmentTable, portTable } from "../l2/model.ts";
@@ -131,6 +131,37 @@ test("all are asked once in an interval; a switch is told to filter when all had
   expect(rounds(3)).toEqual([["hv1!", "hv2"], ["hv1!", "hv2"], ["hv1!", "hv2!"]]);
   await port(h, "hv2", network);
   expect(asked(h, 3).filter((l) => l.includes("alone"))).toEqual(["2 hv2 alone"]);
+});
+
+test("a switch that went and came back between two questions has to be asked again; nobody is looked at in seconds when nobody is asked", async () => {
+  const h = await made(true);
+  const network = (await h.create("network", {})).id;
+  await port(h, "hv1", network);
+  await port(h, "hv2", network);
+  const came = (chassis: string, startedAt: string): void => {
+    const row: HostSessions = { id: chassis, openflow: true, ovsdb: true, startedAt, lostAt: undefined };
+    h.facts.learn({ fact: hostSessionsTable, owner: chassis, row });
+  };
+  for (const host of ["hv1", "hv2"]) came(host, "2026-01-01T00:00:00.000Z");
+  const round = (): string[] => asked(h, QUERY_S).flatMap((line) => (line.includes("alone") ? [] : [line.split(" ")[1]!]));
+  for (let n = 0; n < 3; n++) round();
+  expect(round()).toEqual(["hv1!", "hv2!"]);
+  came("hv2", "2026-01-01T00:01:00.000Z");
+  expect([round(), round(), round()]).toEqual([["hv1!", "hv2"], ["hv1!", "hv2"], ["hv1!", "hv2!"]]);
+  // Other services look whenever they like.
+  let looked = 0;
+  const has = h.away.has.bind(h.away);
+  vi.spyOn(h.away, "has").mockImplementation((chassis) => {
+    if (new Error("who looks").stack!.includes("querier.ts")) looked++;
+    return has(chassis);
+  });
+  const perSecond = Array.from({ length: QUERY_S }, () => {
+    looked = 0;
+    const lines = asked(h, 1);
+    return { asks: lines.length > 0, looks: looked };
+  });
+  expect(perSecond.filter((s) => s.asks)).toEqual([{ asks: true, looks: 2 }]);
+  expect(perSecond.filter((s) => !s.asks && s.looks > 0)).toEqual([]);
 });
 
 test("who leaves groups without end keeps no port of another project from leaving one", async () => {

@@ -1,6 +1,6 @@
 // Asks ports which groups they want, each network at a second of its own, and tells switches when to filter: once all ports of the network were asked, and had time to answer, while the switch
 // was there to hear it. Nothing is kept of what they say. A controller that takes over from another asks at once and tells later: switches filter long enough for that.
-import { Shares, type Cancel, type LiveView, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
+import { hostSessionsTable, Shares, type Cancel, type LiveView, type PacketIn, type ServiceDecl, type ServiceHost, type StageOut } from "#app";
 import { attachmentTable, senderOf, toPort, type Attachment } from "../l2/model.ts";
 import { queries } from "./messages.ts";
 import { answerS, snoopedHostTable, snoopedTable, signal, type Snooped } from "./model.ts";
@@ -10,6 +10,11 @@ import { leaving, left } from "./packet-in.ts";
 const NEWCOMERS_MAX = 10_000;
 /** Seconds until a port has left that says so: Last Member Query Time, RFC 2236 section 8.8, twice that interval. A switch looks at what it counted each half of a second. */
 const PARTING_S = 2;
+/** Since when a chassis is asked, in a session: a switch that was away meanwhile may have lost what it knew. */
+interface Asked {
+  readonly at: number;
+  readonly session: string | undefined;
+}
 /** So many at a time, shared among projects; those above are forgotten when they are not heard any more. */
 const PARTING_MAX = 10_000;
 
@@ -37,7 +42,7 @@ class Querier {
   private readonly bySecond = new Map<number, Set<string>>();
   private readonly second = new Map<string, number>();
   /** Since when the ports of a network are asked at a chassis that was there all the time, by network and chassis. */
-  private readonly since = new Map<string, Map<string, number>>();
+  private readonly since = new Map<string, Map<string, Asked>>();
   /** Ports that came since the last turn, and before it: these have their flows. */
   private newcomers = new Set<string>();
   private ready = new Set<string>();
@@ -98,7 +103,6 @@ class Querier {
     this.ready = this.newcomers;
     this.newcomers = new Set();
     this.turns++;
-    this.forgetGone();
     for (const id of came) this.askPort(id);
     const queryS = this.view.get(snoopedTable, this.second.keys().next().value!)?.queryS;
     for (const id of queryS === undefined ? [] : (this.bySecond.get(this.turns % queryS) ?? [])) {
@@ -107,30 +111,20 @@ class Querier {
     }
   }
 
-  /** A switch that is not there may have lost what it knew. */
-  private forgetGone(): void {
-    const there = new Map<string, boolean>();
-    for (const asked of this.since.values()) {
-      for (const chassis of asked.keys()) {
-        let isThere = there.get(chassis);
-        if (isThere === undefined) there.set(chassis, (isThere = this.host.masters(chassis) && this.host.synced(chassis) !== undefined));
-        if (!isThere) asked.delete(chassis);
-      }
-    }
-  }
-
   private ask({ id, key, queryS }: Snooped): void {
     const now = this.host.clock.monotonic();
     const before = this.since.get(id);
-    const since = new Map<string, number>();
+    const since = new Map<string, Asked>();
     const out: StageOut[] = [];
     const frames = queries(answerS(queryS));
     for (const { chassis } of this.view.by(snoopedHostTable, "network", id)) {
       if (!this.host.masters(chassis) || this.host.synced(chassis) === undefined) continue;
-      const first = before?.get(chassis) ?? now;
+      const session = this.view.fact(hostSessionsTable, chassis)?.startedAt;
+      const asked = before?.get(chassis);
+      const first = asked?.session === session && asked !== undefined ? asked : { at: now, session };
       since.set(chassis, first);
       // The others' masters have asked theirs meanwhile too, each once in an interval.
-      const answered = now - first >= (queryS + answerS(queryS)) * 1000;
+      const answered = now - first.at >= (queryS + answerS(queryS)) * 1000;
       out.push(...frames.map((data, i): StageOut => ({ chassis, stage: "forward", registers: { net: key, from_tunnel: 1, from_network: 1, ...(answered && i === 0 && { router: signal.filter }) }, data })));
     }
     this.since.set(id, since);

@@ -48,6 +48,13 @@ const isOpen = (view: ReadView, at: Attachment): boolean => view.get(portTable, 
 const IGMP = { eth_type: ethType.ip, ip_proto: 2 } as const;
 const MLD = { eth_type: ethType.ipv6, ip_proto: ipProto.icmpv6 } as const;
 const MLD_TYPE = { query: 130, report: 131, done: 132, reportV2: 143 } as const;
+/**
+ * Bytes of the longest frame of each: of the first version Ethernet, IPv6, Router Alert and 24 bytes, with room for a tag (RFC 2710 section 3); of the second one that Ethernet carries, by
+ * which hosts go (RFC 3810 section 5.2.15). More is no report, or one of which the rest is heard when its sender is asked.
+ */
+const MLD_MAX = 90;
+const REPORT_MAX = 1522;
+const LISTENERS = [{ icmpv6_type: MLD_TYPE.report, bytes: MLD_MAX }, { icmpv6_type: MLD_TYPE.done, bytes: MLD_MAX }, { icmpv6_type: MLD_TYPE.reportV2, bytes: REPORT_MAX }] as const;
 const ALL_HOSTS = "224.0.0.1";
 const ALL_ROUTERS = "224.0.0.2";
 const V3_ROUTERS = "224.0.0.22";
@@ -151,11 +158,11 @@ const port = multicast.rule({
     if (settings === undefined) return;
     const scope = chassisScope(at.chassis);
     const sender = { "reg:in_port_key": at.port_key } as const;
-    out.flow(scope, "multicast_punted", { priority: 100, match: sender, meter: at.slot, actions: [{ type: "punt" }] });
+    out.flow(scope, "multicast_punted", { priority: 100, match: sender, meter: at.slot, actions: [{ type: "punt", maxLen: REPORT_MAX }] });
     const row = view.get(portTable, at.port_id);
     // Whoever has no port security gets all of it, and says what it likes.
     if (row?.port_security_enabled !== true) return;
-    if (hasIpv6(view, row)) for (const mac of [row.mac_address, ...extraMacs(row)]) if (!isAnothers(view, row, mac)) admitListener(out, at, mac, [MLD_TYPE.report, MLD_TYPE.done, MLD_TYPE.reportV2]);
+    if (hasIpv6(view, row)) for (const mac of [row.mac_address, ...extraMacs(row)]) if (!isAnothers(view, row, mac)) admitListener(out, at, mac, LISTENERS);
     for (const { eth_type, group } of families) {
       out.flow(scope, "multicast_join", {
         priority: 100, match: { ...sender, eth_type },

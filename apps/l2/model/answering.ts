@@ -142,13 +142,16 @@ export function handleMulticast(out: Outputs, scope: Scope, network: { readonly 
 }
 /**
  * What a port with port security says of multicast groups of IPv6, from the link-local address of a MAC of its own and to a group, goes into its network. Policy has no say in it, as it has none
- * in neighbour discovery: conntrack makes no sense of it. By types of ICMPv6.
+ * in neighbour discovery: conntrack makes no sense of it. By types of ICMPv6, each with the length of its longest frame: what is longer carries something else.
  */
-export function admitListener(out: Outputs, { chassis, port_key }: { readonly chassis: string; readonly port_key: number }, mac: string, types: readonly number[]): void {
-  for (const icmpv6_type of types) {
-    l2.through(out).flow(chassisScope(chassis), "port_security", {
-      priority: 155, match: { "reg:in_port_key": port_key, vlan_vid: VLAN_NONE, ...icmpv6, eth_src: mac, eth_dst: GROUP_MAC, ipv6_src: linkLocal(mac), ipv6_dst: GROUPS_6, icmpv6_type }, actions: [toStage("forward")],
+export function admitListener(out: Outputs, { chassis, port_key }: { readonly chassis: string; readonly port_key: number }, mac: string, types: readonly { readonly icmpv6_type: number; readonly bytes: number }[]): void {
+  const scope = chassisScope(chassis);
+  for (const { icmpv6_type, bytes } of types) {
+    l2.through(out).flow(scope, "port_security", {
+      priority: 155, match: { "reg:in_port_key": port_key, vlan_vid: VLAN_NONE, ...icmpv6, eth_src: mac, eth_dst: GROUP_MAC, ipv6_src: linkLocal(mac), ipv6_dst: GROUPS_6, icmpv6_type },
+      actions: [{ type: "check_longer", bytes, to: "reg:too_long" }, toTable("nd_source")],
     });
+    l2.through(out).flow(scope, "nd_source", { priority: 120, match: { ...icmpv6, ipv6_dst: GROUPS_6, icmpv6_type }, actions: [toStage("forward")] });
   }
 }
 /** A question for the MAC of an address: ARP, or neighbour discovery by its family. What has a tag of a guest is none of the network's. */
