@@ -8,6 +8,12 @@ export interface Row {
   readonly id: string;
 }
 
+/**
+ * Columns of stored rows of resources that rules and derivations do not see: what people call things, and when they changed. A change of these alone makes
+ * nothing run; what a rule read of them would be out of date. In tests one that reads them fails.
+ */
+export const UNSEEN_COLUMNS = ["name", "description", "tags", "created_at", "updated_at", "revision_number"] as const;
+
 /** Index keys of a row; undefined or [] leaves the row out of the index. */
 export type IndexFn<R> = (row: R) => string | readonly string[] | undefined;
 

@@ -29,6 +29,7 @@ import { ScopeFlows, type FlowConflict } from "./flows/scope-flows.ts";
 import { Scopes } from "./scopes.ts";
 import { derivations, sources } from "./strata.ts";
 import { TableDeps, TrackedView } from "./track.ts";
+import { seenOf } from "./unseen.ts";
 
 export type { Provenance } from "./provenance.ts";
 
@@ -50,6 +51,8 @@ export interface EngineOptions {
   readonly log: { error: (fields: object, message: string) => void };
   /** For tests: flows overwrite scratch registers at every call, so that whoever counts on one across it is found out. */
   readonly poisonScratch?: boolean;
+  /** For tests: a run fails that reads of a row what runs do not see, and are not run again for. */
+  readonly forbidUnseen?: boolean;
   /** Bytes of flows that there will be, about, where that is known: one slab has them all, if it can. */
   readonly flowBytes?: number;
 }
@@ -154,7 +157,7 @@ export class Engine implements Desired {
       told.error({ ...conflict, table: layout.tableById(conflict.table)?.name }, "two rules want different flows for the same match; the first stays");
     });
     this.outputs = new OutputStore<Run>(this.scopes, runName, (conflict) => told.error(conflict, "two rules want different things for one id; the first stays"));
-    this.tracked = new TrackedView(this.deps, this.stored);
+    this.tracked = new TrackedView(this.deps, this.stored, options.forbidUnseen === true ? seenOf : undefined);
     this.view = new View(this.stored, this.derived.layer);
     this.schedule = new Schedule(this.deps, (error, table) => told.error({ err: error, table: table.name }, "an index function failed; what reads by it is run again"));
     this.collector = new Collector(new Emission(apps, layout, lowering, this.encoder, this.flows));
@@ -376,7 +379,7 @@ export class Engine implements Desired {
   private entityOf(run: Run): unknown {
     const { entity } = run;
     const source = run.unit.source!;
-    if (source.kind === "rows") return entity.row;
+    if (source.kind === "rows") return this.options.forbidUnseen === true && entity.row !== undefined ? seenOf(source.table, entity.row) : entity.row;
     const bar = entity.id.indexOf("|");
     const a = entity.id.slice(0, bar);
     const b = entity.id.slice(bar + 1);

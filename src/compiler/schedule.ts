@@ -3,9 +3,10 @@
 import type { AnyTable, Row } from "#app";
 import { NONE } from "../lib/few.ts";
 import type { Stepwise } from "../lib/turns/stepwise.ts";
-import type { RowChange } from "./derived.ts";
+import { equalValues, type RowChange } from "./derived.ts";
 import { Entity, type Feed, type Run, type Unit } from "./runs.ts";
 import type { DepIndex, TableDeps } from "./track.ts";
+import { isUnseen } from "./unseen.ts";
 
 /** Runs between two places where a batch may stop: a run takes some 10 to 100 microseconds. */
 const STEP = 8;
@@ -56,20 +57,31 @@ export class Schedule {
   }
 
   /** Marks what a change of a row may concern. */
-  changed({ table, id, before, after }: RowChange): void {
+  changed(change: RowChange): void {
+    const { table, id, before, after } = change;
     const deps = this.deps.get(table.name);
     if (deps === undefined) return;
     deps.lastId = undefined;
     const mark = this.marker;
     const feeds = this.feeds.get(table.name) ?? NONE;
-    for (const feed of feeds) if (feed.pair === undefined) this.entered(feed, id, after);
-    deps.row.each(id, mark);
-    deps.all.each("", mark);
+    const unseen = isUnseen(change);
+    for (const feed of feeds) {
+      if (feed.pair !== undefined) continue;
+      if (!unseen) this.entered(feed, id, after);
+      else if (feed.entities.has(id)) feed.entities.get(id)!.row = after;
+    }
+    if (!unseen) {
+      deps.row.each(id, mark);
+      deps.all.each("", mark);
+    }
     for (const { index, fn } of deps.indexList) {
       if (index.unread) continue;
       try {
-        eachKey(before === undefined ? undefined : fn(before), (key) => index.each(key, mark));
-        eachKey(after === undefined ? undefined : fn(after), (key) => index.each(key, mark));
+        const was = before === undefined ? undefined : fn(before);
+        const is = after === undefined ? undefined : fn(after);
+        if (unseen && equalValues(was, is)) continue;
+        eachKey(was, (key) => index.each(key, mark));
+        eachKey(is, (key) => index.each(key, mark));
       } catch (error) {
         this.doubt(error, table, index);
       }
@@ -80,6 +92,7 @@ export class Schedule {
         const is = after === undefined ? undefined : fn(after);
         const wasKey = was === undefined ? undefined : `${was[0]}|${was[1]}`;
         const isKey = is === undefined ? undefined : `${is[0]}|${is[1]}`;
+        if (unseen && wasKey === isKey) continue;
         if (wasKey !== undefined) index.each(wasKey, mark);
         if (isKey !== undefined) index.each(isKey, mark);
         for (const feed of feeds) {

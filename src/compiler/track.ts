@@ -164,9 +164,13 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
   private readonly others: (DepIndex<R> | string)[] = [];
   private noted = 0;
 
-  constructor(deps: ReadonlyMap<string, TableDeps<R>>, constants: Pick<ReadView, "settings"> = NO_SETTINGS) {
+  /** For tests. Undefined: rows are shown as they are. */
+  private readonly seenOf: (<T extends Row>(table: AnyTable, row: T) => T) | undefined;
+
+  constructor(deps: ReadonlyMap<string, TableDeps<R>>, constants: Pick<ReadView, "settings"> = NO_SETTINGS, seenOf?: <T extends Row>(table: AnyTable, row: T) => T) {
     this.deps = deps;
     this.constants = constants;
+    this.seenOf = seenOf;
   }
 
   /** The same in every run, so no read of it is kept. */
@@ -237,13 +241,20 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
       deps.lastRow = deps.layer.row(table, id);
       deps.lastId = id;
     }
-    return deps.lastRow as unknown as T | undefined;
+    const row = deps.lastRow as unknown as T | undefined;
+    return this.seenOf === undefined || row === undefined ? row : this.seenOf(table, row);
+  }
+
+  /** Rows that a run gets. */
+  private seen<T extends Row>(table: Table<T>, rows: readonly Readonly<T>[]): readonly Readonly<T>[] {
+    const { seenOf, run } = this;
+    return seenOf === undefined || run === undefined ? rows : rows.map((row) => seenOf(table, row));
   }
 
   by<T extends Row, I extends string>(table: Table<T, I>, index: I, key: string): readonly Readonly<T>[] {
     const deps = this.of(table);
     this.note(deps.indexes.get(index)!, key);
-    return deps.layer.by(table, index, key);
+    return this.seen(table, deps.layer.by(table, index, key));
   }
 
   count<T extends Row, I extends string>(table: Table<T, I>, index: I, key: string): number {
@@ -261,13 +272,13 @@ export class TrackedView<R extends Reader<R>> implements ReadView {
   byPair<T extends Row, P extends string>(table: Table<T, string, P>, pair: P, a: string, b: string): readonly Readonly<T>[] {
     const deps = this.of(table);
     this.note(deps.pairs.get(pair)!, `${a}|${b}`);
-    return deps.layer.byPair(table, pair, a, b);
+    return this.seen(table, deps.layer.byPair(table, pair, a, b));
   }
 
   all<T extends Row>(table: Table<T>): Iterable<Readonly<T>> {
     const deps = this.of(table);
     this.note(deps.all, "");
-    return deps.layer.all(table);
+    return this.seenOf === undefined ? deps.layer.all(table) : this.seen(table, [...deps.layer.all(table)]);
   }
 }
 

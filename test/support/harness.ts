@@ -232,7 +232,7 @@ export class Harness {
     const complaints: object[] = [];
     const takenBack: object[] = [];
     await mendReferences(model, apps, { warn: (fields: object): void => void takenBack.push(fields), error: (fields: object): void => void complaints.push(fields) });
-    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) }, ...options });
+    const engine = new Engine({ apps, tables, layout, rows: model.layer, log: { error: (fields) => complaints.push(fields) }, forbidUnseen: true, ...options });
     engine.compileAll(model.generation);
     const harness = new Harness(apps, layout, model, engine, complaints, world, options);
     harness.takenBack = takenBack;
