@@ -34,6 +34,8 @@ export interface Histogram<L extends string = never> {
 const secondsBuckets: readonly number[] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 const NONE = {};
+/** A number alone has no labels. */
+const samplesOf = (now: number | Iterable<Sample>): Iterable<Sample> => (typeof now === "number" ? [{ labels: NONE, value: now }] : now);
 
 export class Metrics {
   private readonly registry = new Registry();
@@ -54,7 +56,7 @@ export class Metrics {
       name, help: about, labelNames: labels, registers: [this.registry],
       collect() {
         this.reset();
-        for (const { labels: given, value } of read()) this.inc(given, value);
+        for (const sample of samplesOf(read())) this.inc(sample.labels, sample.value);
       },
     });
     this.reads.set(name, read);
@@ -67,13 +69,8 @@ export class Metrics {
       name, help: about, labelNames: labels, registers: [this.registry],
       ...(read === undefined ? {} : {
         collect(): void {
-          const now = read();
-          if (typeof now === "number") {
-            this.set(now);
-            return;
-          }
           this.reset(); // labels that are gone are gone from the answer
-          for (const sample of now) this.set(sample.labels, sample.value);
+          for (const sample of samplesOf(read())) this.set(sample.labels, sample.value);
         },
       }),
     });
@@ -95,13 +92,12 @@ export class Metrics {
 
   /** What a counter or gauge says now, all of its samples that have these labels added up; 0 without any. At once, unlike `text`. */
   value(name: string, labels: Readonly<Record<string, string | number>> = {}): number {
-    const now = this.reads.get(name)?.();
-    if (typeof now === "number") return now;
+    const read = this.reads.get(name);
     // prom-client's own samples: its public way to them is asynchronous
     const held = (this.registry.getSingleMetric(name) as unknown as { readonly hashMap?: Readonly<Record<string, Sample>> } | undefined)?.hashMap ?? {};
     const wanted = Object.entries(labels);
     let sum = 0;
-    for (const sample of now ?? Object.values(held)) if (wanted.every(([label, value]) => String(sample.labels[label]) === String(value))) sum += sample.value;
+    for (const sample of read === undefined ? Object.values(held) : samplesOf(read())) if (wanted.every(([label, value]) => String(sample.labels[label]) === String(value))) sum += sample.value;
     return sum;
   }
 
