@@ -165,7 +165,7 @@ export class Controller {
     this.stops.push(() => receiptLog.stop());
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const asked = new Asked(clock);
-    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => southbound.flowsWith(chassis, cookie, options), clock });
+    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => southbound.questions.flowsWith(chassis, cookie, options), clock });
     const [dropping, counting] = [droppingRules(apps), countingRules(apps)];
     const auth = this.makeAuth(clock);
     const services = new Services({
@@ -182,7 +182,7 @@ export class Controller {
         if (moved?.length !== 0) listener(); // a later term changes nobody's share
       }), (chassis) => cluster.masters(chassis)),
       flowCounts: (app, rule, entity, payer) => counter.of(app, rule, entity, payer), dropCounts: (chassis, entities) => counter.drops(dropping, chassis, entities),
-      countsOf: (resource, id, name, payer) => counter.ofResource(counting, view, resource, id, name, payer), portCounts: (chassis) => southbound.portCounts(chassis), asked,
+      countsOf: (resource, id, name, payer) => counter.ofResource(counting, view, resource, id, name, payer), portCounts: (chassis) => southbound.questions.portCounts(chassis), asked,
       asController: auth instanceof KeystoneAuth ? (ask) => auth.asController(ask) : undefined,
     });
     // What they do reaches others.
@@ -194,7 +194,7 @@ export class Controller {
     const history = new History(store, model, tables);
     const past = new PastFlows({ history, planner, dump, tables, engine });
     if (shadowed) this.tellDifferences(dump, southbound, engine);
-    const tracer = new Tracer({ apps, tables, view, engine, layout, guard, ask: askOf(apps), clock, past, switches: southbound });
+    const tracer = new Tracer({ apps, tables, view, engine, layout, guard, ask: askOf(apps), clock, past, switches: southbound.questions });
     const northbound: Northbound = createNorthbound({ explain: (asked) => explained(tracer, asked), apps, model, view, auth, log, corsOrigins: config.corsOrigins, ...(auth === "none" ? { door: this.door(config.api, config.corsOrigins, false) } : {}), confirmations: receipts, derived: { compiled: () => engine.generation, onChanges: (observer) => engine.onChanges(observer) }, rates: config.rates, foresight: { of: planner, clock }, ...(shadowed && { unwritable: SHADOW }), metrics, beforeShown: (resource, fields, rows, caller) => asked.before(resource, fields, rows, caller), ...(config.policyFile === undefined ? {} : { policyFile: config.policyFile }) });
     if (northbound.policyFile !== undefined) this.files.push(northbound.policyFile);
     await listening("api", northbound.listen(config.api));
@@ -218,7 +218,7 @@ export class Controller {
         },
         switches: () => southbound.switches(),
         switch: (id) => southbound.switches().find((s) => s.id === id),
-        meters: async (id) => metersOf(engine, id, await southbound.meterCounts(id)),
+        meters: async (id) => metersOf(engine, id, await southbound.questions.meterCounts(id)),
         problems,
         held: () => southbound.held(),
         acceptStore: (id) => southbound.accept(id),

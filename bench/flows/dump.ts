@@ -53,7 +53,7 @@ export async function benchDump(w: Workload, atLeast: number, appsFolder: string
     if (h === 0) ofBase = flows;
   }
   if (flows < atLeast) throw new Error(`the workload has ${flows} flows, not ${atLeast}: give it more --tenants or --hosts`);
-  const southbound = { switches: () => ids, quarantined: () => [], compareInstalled: () => Promise.reject(new Error("no switch is there")) };
+  const southbound = { switches: () => ids, quarantined: () => [], questions: { compareInstalled: () => Promise.reject(new Error("no switch is there")) } };
   const dump = new FlowDump({ apps, tables, view: engine.view, engine, layout, model, southbound, clock: machineClock });
   const all: OpsProviders = {
     ready: () => ({ ok: true }), switches: () => ids, switch: (id) => ids.find((one) => one.id === id), problems: () => [], removeSwitch: () => Promise.resolve(false),

@@ -86,7 +86,7 @@ export async function benchPast(w: Workload, instants: number, appsFolder: strin
 
   const { tables, layout, loop, store } = running;
   const history = new History(store, model, tables);
-  const southbound = { switches: () => [], quarantined: () => [], compareInstalled: () => Promise.resolve([]) };
+  const southbound = { switches: () => [], quarantined: () => [], questions: { compareInstalled: () => Promise.resolve([]) } };
   const dump = new FlowDump({ apps, tables, view: engine.view, engine, layout, model, southbound, clock: machineClock });
   const claims = new Claims({ pools: allPools(apps), model, compiled: () => engine.generation, view: engine.view, onChanges: (observer) => engine.onChanges(observer), log: running.log, clock: machineClock });
   const planner = new Planner({ apps, tables, layout, model, engine, loop, claims, lineOf });

@@ -6,9 +6,8 @@
 //
 // A switch and its database connect separately; they belong together by the bridge's datapath id. Nothing here is truth:
 // after a restart the rows are in the store and the flows on the switches, and only differences are written to either.
-import { chassisTable, hostSessionsTable, poolNumberTable, vifTable, zonePool, type Chassis, type HostSessions, type PacketOut, type PoolNumber, type PortCount, type Vif } from "#app";
+import { chassisTable, hostSessionsTable, poolNumberTable, vifTable, zonePool, type Chassis, type HostSessions, type PacketOut, type PoolNumber, type Vif } from "#app";
 import { listen as listenOvsdb, type Listener as OvsdbListener } from "ovsdb-client";
-import { OpenFlowError } from "node-openflow";
 import type { Logger } from "pino";
 import type { TlsOptions } from "node:tls";
 import type { Cancel } from "../lib/clock.ts";
@@ -16,7 +15,7 @@ import { isLoopbackName, listening } from "../lib/listening.ts";
 import { cookieOf, staticRule } from "../lib/cookies.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Lineage } from "../model/lineage.ts";
-import type { Delta, Flow } from "../compiler/desired.ts";
+import type { Delta } from "../compiler/desired.ts";
 import type { Commit } from "../model/model.ts";
 import { Inventory } from "./ovsdb/inventory.ts";
 import { observedColumns } from "./ovsdb/observer.ts";
@@ -27,7 +26,6 @@ import { Announcements } from "./packets/announcements.ts";
 import { announcement } from "./openflow/withdrawal.ts";
 import { PacketQueue } from "./packets/queue.ts";
 import { bracketed } from "./peer.ts";
-import { compareDump, type Seen } from "./openflow/comparison.ts";
 import { SyncSlots } from "./openflow/sync-slots.ts";
 import { Address } from "./cluster/address.ts";
 import { Standing } from "./cluster/standing.ts";
@@ -37,8 +35,9 @@ import { Admission } from "./admission.ts";
 import { AuditSchedule } from "./audit.ts";
 import { endOfCertificate } from "./identity.ts";
 import { RefusedClaims } from "./claims.ts";
+import { Questions } from "./questions.ts";
 import { switchInfo, switchMetrics, type SwitchInfo } from "./info.ts";
-import type { CookieOptions, MeterCounts, SwitchPacketOut, SwitchPort } from "./openflow/channel.ts";
+import type { SwitchPacketOut } from "./openflow/channel.ts";
 import type { SouthboundOptions, SwitchPacketIn } from "./options.ts";
 import { southboundProblems } from "./problems/southbound.ts";
 import { InterfaceProblems } from "./problems/interfaces.ts";
@@ -50,6 +49,7 @@ import { ByteBudget } from "./bounds/byte-budget.ts";
 import { shareOvsdb } from "./bounds/shared.ts";
 import { Marks } from "./openflow/marks.ts";
 
+export type { Questions } from "./questions.ts";
 export type { SwitchInfo } from "./info.ts";
 export type { SwitchPacketOut, SwitchPort } from "./openflow/channel.ts";
 export type { HostPort, SouthboundConfig, SouthboundOptions, SwitchPacketIn } from "./options.ts";
@@ -95,6 +95,7 @@ export class Southbound {
   private readonly leaving = new Set<string>();
   private stopping = false;
   private readonly address: Address;
+  readonly questions: Questions;
 
   constructor(options: SouthboundOptions) {
     const { model, desired, apps, config, clock, random } = options;
@@ -103,6 +104,7 @@ export class Southbound {
     this.options = options;
     this.log = options.log;
     this.slots = new SyncSlots(config.syncLimit ?? SYNC_LIMIT, { clock, ms: limits.syncSlotMs });
+    this.questions = new Questions({ switchOf: (chassis) => this.byChassis.get(chassis), slots: this.slots, desired, clock });
     this.troubles = new Troubles(options.log, clock);
     const connections = (port: string): Connections => new Connections({
       port, perAddress: config.unprovedPerAddress ?? limits.unprovedPerAddress, perPrefix: limits.unprovedPerPrefix, total: Math.min(limits.unproved, config.maxConnections ?? MAX_CONNECTIONS), troubles: this.troubles,
@@ -319,61 +321,6 @@ export class Southbound {
   /** Flows that the switch refused, with its error. */
   quarantined(chassis: string): readonly Refused[] {
     return [...(this.byChassis.get(chassis)?.quarantine.values() ?? [])];
-  }
-
-  /** OFPMP_FLOW replies of the flows with a cookie; undefined when it is not connected. */
-  flowsWith(chassis: string, cookie: bigint, options?: CookieOptions): Promise<Buffer[]> | undefined {
-    return this.byChassis.get(chassis)?.flowsWith(cookie, options);
-  }
-
-  /** What the ports of a switch have counted; undefined: it is not connected, or does not say. */
-  async portCounts(chassis: string): Promise<readonly PortCount[] | undefined> {
-    try {
-      return await this.byChassis.get(chassis)?.portCounts();
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** What the meters of a switch have counted; [] when it is not connected. */
-  meterCounts(chassis: string): Promise<MeterCounts[]> {
-    return this.byChassis.get(chassis)?.meterCounts() ?? Promise.resolve([]);
-  }
-
-  /**
-   * Asks the switch for its flows and compares; `seen` is called for each. Desired flows it lacks are in the answer.
-   * @throws OpenFlowError when it does not show them in limits.askedDumpMs, or too much
-   */
-  async compareInstalled(chassis: string, seen: Seen): Promise<readonly Flow[]> {
-    const ticket = this.slots.take();
-    const cancel = this.options.clock.setTimeout(() => ticket.end(), limits.askedDumpMs);
-    try {
-      if (!(await ticket.granted)) throw new OpenFlowError("OF_TIMEOUT", "other switches are compared, and take long");
-      cancel();
-      const target = this.byChassis.get(chassis);
-      const compare = async (parts: readonly Buffer[]): Promise<readonly Flow[]> => {
-        const { desired, clock } = this.options;
-        const comparison = await compareDump(desired.flowsOf(chassis), parts, sameInstructions, desired.learnedTables, () => true, clock, undefined, seen);
-        return comparison!.finish().missing;
-      };
-      return await (target === undefined ? compare([]) : target.withFlows(limits.askedDumpMs, compare));
-    } finally {
-      cancel();
-      ticket.end();
-    }
-  }
-
-  /** Likewise of one table, of which `wanted` are the desired flows. undefined: it is not connected. @throws OpenFlowError */
-  compareTable(chassis: string, table: number, wanted: readonly Flow[], seen: Seen): Promise<void> | undefined {
-    const { desired, clock } = this.options;
-    return this.byChassis.get(chassis)?.tableFlows(table, wanted, limits.askedDumpMs, async (parts) => {
-      await compareDump(wanted, parts, sameInstructions, desired.learnedTables, () => true, clock, undefined, seen);
-    });
-  }
-
-  /** Ports of a switch; undefined when it is not connected. */
-  ports(chassis: string): Promise<SwitchPort[]> | undefined {
-    return this.byChassis.get(chassis)?.ports();
   }
 
   sendPackets(packets: Iterable<PacketOut | SwitchPacketOut>): void {

@@ -7,7 +7,7 @@ import { allTables } from "../../src/boot/registry.ts";
 import type { Flow } from "../../src/compiler/desired.ts";
 import { FlowDump } from "../../src/ops/flows/flow-dump.ts";
 import { filtered, flowDump, flowFilter, type FlowQuery } from "../../src/ops/flows/flows.ts";
-import type { Southbound } from "../../src/southbound/index.ts";
+import type { Questions } from "../../src/southbound/index.ts";
 import { Harness } from "../support/harness.ts";
 import { History, step } from "./history.ts";
 
@@ -37,7 +37,7 @@ test("a dump is what its records are, byte by byte, and nearly none of it is mad
     const southbound = {
       switches: () => HOSTS.map((id) => ({ id })),
       quarantined: (id: string) => [...engine.flowsOf(id)].filter((_, i) => i % 17 === 5).map((flow) => ({ flow })),
-      compareInstalled: (id: string, seen: Parameters<Southbound["compareInstalled"]>[1]) => {
+      questions: { compareInstalled: (id: string, seen: Parameters<Questions["compareInstalled"]>[1]) => {
         const missing: Flow[] = [];
         [...engine.flowsOf(id)].forEach((flow, i) => {
           if (i % 5 < 3) seen(entryOf(flow, i), flow, true);
@@ -46,7 +46,7 @@ test("a dump is what its records are, byte by byte, and nearly none of it is mad
           if (i % 11 === 7) seen(entryOf(flow, i, { idle_timeout: i % 2 === 0 ? 300 : 0, hard_timeout: i % 3 === 0 ? 60 : 0 }), undefined, i % 2 === 0);
         });
         return Promise.resolve(missing);
-      },
+      } },
     } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
     const dump = new FlowDump({ apps, tables: allTables(apps), view, engine, layout, model, southbound, clock });
     const same = async (query: FlowQuery, format: "json" | "text"): Promise<string> => {
@@ -105,7 +105,7 @@ test("what changes while a dump is read is not shown as it was before", async ()
     for (let n = 0; n < 6; n++) await history.run({ do: "plug", n, m: n });
     await h.settled();
     const { apps, engine, layout, model, view, clock } = h;
-    const southbound = { switches: () => Array.from({ length: 40 }, (_, i) => ({ id: `hv${i % 2}` })), quarantined: () => [], compareInstalled: () => Promise.resolve([]) } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
+    const southbound = { switches: () => Array.from({ length: 40 }, (_, i) => ({ id: `hv${i % 2}` })), quarantined: () => [], questions: { compareInstalled: () => Promise.resolve([]) } } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
     const dump = new FlowDump({ apps, tables: allTables(apps), view, engine, layout, model, southbound, clock });
     let generation: number | undefined;
     const all: Buffer[] = [];

@@ -330,7 +330,7 @@ export class Harness {
     const tables = allTables(apps);
     const history = new History(this.world.store, model, tables);
     // No switch is asked.
-    const southbound = { switches: () => [...view.all(chassisTable)], quarantined: () => [], compareInstalled: () => Promise.resolve([]) } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
+    const southbound = { switches: () => [...view.all(chassisTable)], quarantined: () => [], questions: { compareInstalled: () => Promise.resolve([]) } } as unknown as ConstructorParameters<typeof FlowDump>[0]["southbound"];
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock });
     return { history, dump, flows: new PastFlows({ history, planner, dump, tables, engine, ...(limits !== undefined && { limits }) }) };
   }

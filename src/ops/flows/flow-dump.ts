@@ -7,7 +7,7 @@ import type { Model } from "../../model/model.ts";
 import { learnedCookie } from "../../lib/cookies.ts";
 import type { View } from "../../model/view.ts";
 import type { Layout } from "../../pipeline/layout.ts";
-import type { Southbound } from "../../southbound/index.ts";
+import type { Questions, Southbound } from "../../southbound/index.ts";
 import { SeededRandom } from "../../lib/random.ts";
 import { spread, type Pace, type Stepwise } from "../../lib/turns/stepwise.ts";
 import { Names } from "./names.ts";
@@ -25,7 +25,7 @@ export interface FlowDumpParts {
   readonly engine: Engine;
   readonly layout: Layout;
   readonly model: Model;
-  readonly southbound: Pick<Southbound, "quarantined" | "compareInstalled"> & { switches(): readonly { readonly id: string }[] };
+  readonly southbound: { readonly questions: Pick<Questions, "compareInstalled"> } & Pick<Southbound, "quarantined"> & { switches(): readonly { readonly id: string }[] };
   readonly clock: Clock;
 }
 
@@ -214,7 +214,7 @@ export class FlowDump {
   async differences(id: string): Promise<Differences> {
     const changed: { before: FlowRecord; after: FlowRecord }[] = [];
     const removed: FlowRecord[] = [];
-    const missing = await this.parts.southbound.compareInstalled(id, (entry, flow, same) => {
+    const missing = await this.parts.southbound.questions.compareInstalled(id, (entry, flow, same) => {
       if (same) return;
       if (flow === undefined) removed.push(this.foreign(id, entry));
       else changed.push({ before: this.foreign(id, entry), after: this.record(id, flow, "desired", undefined) });
@@ -244,13 +244,13 @@ export class FlowDump {
   private async installedNow(id: string): Promise<Installed> {
     const out: Installed = { same: new Map(), changed: new Map(), foreign: [] };
     const teacher = this.teachers(id);
-    const seen: Parameters<Southbound["compareInstalled"]>[1] = (entry, flow, same) => {
+    const seen: Parameters<Questions["compareInstalled"]>[1] = (entry, flow, same) => {
       if (flow === undefined) out.foreign.push(same ? this.learned(id, entry, teacher(cookieText(entry.cookie_hi, entry.cookie_lo))) : this.foreign(id, entry));
       else if (same) out.same.set(flow.key, countsOf(entry));
       else out.changed.set(flow.key, this.foreign(id, entry));
     };
     try {
-      await this.parts.southbound.compareInstalled(id, seen);
+      await this.parts.southbound.questions.compareInstalled(id, seen);
     } catch (error) {
       if (error instanceof OpenFlowError) throw new SwitchSilent(id, error.message);
       throw error;

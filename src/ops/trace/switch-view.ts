@@ -4,7 +4,7 @@ import { formatMatch, decodeInstructions, decodeMatch, type FlowStatsView } from
 import type { Flow, Item } from "../../compiler/desired.ts";
 import type { Engine } from "../../compiler/engine.ts";
 import type { Stepwise } from "../../lib/turns/stepwise.ts";
-import type { Southbound, SwitchPort } from "../../southbound/index.ts";
+import type { Questions, SwitchPort } from "../../southbound/index.ts";
 import { Classifier } from "../../trace/classifier.ts";
 import { flowOfBytes, trace, TraceFlow, TraceSwitch, type Packet, type Trace, type TraceGroup, type TraceOptions, type TracePort } from "../../trace/index.ts";
 import { TraceBroken, waitFor, type Asking } from "./asking.ts";
@@ -20,7 +20,7 @@ export interface Ref {
 export type TracedFlow = TraceFlow<Ref>;
 
 /** Where switches are asked. */
-export type Switches = Pick<Southbound, "compareTable" | "ports">;
+export type Switches = Pick<Questions, "compareTable" | "ports">;
 
 const TUNNELS: ReadonlySet<string> = new Set(["geneve", "vxlan", "gre"]);
 

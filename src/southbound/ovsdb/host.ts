@@ -3,7 +3,7 @@
 // database with the plan of adoption.ts, the stored rows with what the host reports) and writes differences only; events
 // merely make the loop run.
 import { chassisKeys, chassisTable, draw, vifTable, type App, type Chassis, type Vif } from "#app";
-import { assert, comment, OvsdbConnectionError, OvsdbError, OvsdbProtocolError, Replica, type Operation, type OvsdbSession } from "ovsdb-client";
+import { OvsdbConnectionError, OvsdbProtocolError, Replica, type OvsdbSession } from "ovsdb-client";
 import type { Logger } from "pino";
 import type { Desired } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
@@ -12,6 +12,7 @@ import type { Random } from "../../lib/random.ts";
 import type { Address } from "../cluster/address.ts";
 import { managerColumns, planManagers, planSlave } from "../cluster/controller-rows.ts";
 import type { ClusterPort } from "../cluster/port.ts";
+import { Writing } from "../cluster/writing.ts";
 import type { Marks } from "../openflow/marks.ts";
 import { Backoff } from "../backoff.ts";
 import type { RefusedClaims } from "../claims.ts";
@@ -85,8 +86,6 @@ export interface HostOwner {
   remove(chassis: string, why: string): Promise<void>;
 }
 
-/** A transaction that has to be repeated within this long had no effect. */
-const NO_EFFECT_MS = 1000;
 /** A comparison that took longer is followed by a pause, a multiple of its time. */
 const LONG_MS = 20;
 const SHARE = 4;
@@ -95,8 +94,6 @@ const LONGEST_PAUSE_MS = 1000;
 const MANY_ROWS = 1000;
 /** How often a host whose answer is being read has as long again. */
 const PATIENCE = 5;
-/** By which a database takes changes of one controller alone (RFC 7047, 4.1.8 and 5.2.10): of the one that took the lock last. */
-const LOCK = "axion_master";
 const DPID = /^[0-9a-f]{16}$/;
 /** Characters of a host's own words that are kept of it. */
 const WORD = 64;
@@ -144,21 +141,13 @@ export class Host {
   withoutTunnels = false;
   /** Since when the integration bridge is in the database and the switch has not made it. */
   bridgeMissing: { readonly since: Date; readonly type: string } | undefined;
-  /** The last transaction, to notice one that has no effect. */
-  private last = { text: "", at: -Infinity };
   private observer: Observer | undefined;
   private room: Holding;
   /** The first answer was read. */
   private attached = false;
   /** Interfaces were compared with the stored ones at least once in this session, or since this controller is the master. */
   private vifsKnown = false;
-  /** This controller was the master at the last comparison. */
-  private acts: boolean;
-  /** The term in which it knew all that others had committed until then. */
-  private currentIn = 0;
-  /** It has the lock, or has had it. */
-  private locked = false;
-  private queued = false;
+  private readonly writing: Writing;
 
   constructor(inventory: HostOwner, session: OvsdbSession) {
     this.inventory = inventory;
@@ -166,12 +155,18 @@ export class Host {
     const alone = inventory.options.cluster === undefined;
     this.replica = new Replica("Open_vSwitch", alone ? monitoredColumns : { ...monitoredColumns, Open_vSwitch: [...monitoredColumns.Open_vSwitch, "manager_options"], ...managerColumns });
     this.rows = new HostRows(this.replica);
-    this.acts = alone;
-    session.on("stolen", (lock) => {
-      if (lock !== LOCK) return;
-      // Another one has written, or is about to.
-      this.locked = this.acts = false;
-      this.kick();
+    const { clock, cluster, shadow, known, lostLock } = inventory.options;
+    this.writing = new Writing({
+      session, replica: this.replica, clock, cluster, shadow, known, lostLock,
+      stolen: () => this.kick(),
+      turned: (chassis) => {
+        this.vifsKnown = false;
+        inventory.progress.forget(chassis);
+      },
+      unanswered: () => {
+        this.overLimit("transaction", `has not answered a transaction for ${limits.transactMs / 1000} s and is disconnected`);
+        void session.close();
+      },
     });
     this.peer = peerOf(session.socket).text;
     this.identity = { address: peerOf(session.socket).host, names: certificateNames(session.socket), until: certificateUntil(session.socket) };
@@ -354,7 +349,7 @@ export class Host {
     if (!(await this.identify(settings))) return;
     const chassis = settings.id;
     await this.tellOthers();
-    if (!(await this.mayAct(chassis))) {
+    if (!(await this.writing.mayAct(chassis))) {
       await this.followAlong(settings);
       return;
     }
@@ -370,20 +365,16 @@ export class Host {
     await this.breathe();
     this.unwritten = options.shadow ? operations.map((operation) => textOf([operation]).slice(1, -1)) : [];
     if (operations.length > 0 && !options.shadow) {
-      const text = textOf(operations);
-      if (text === this.last.text && this.inventory.options.clock.monotonic() - this.last.at < NO_EFFECT_MS) {
-        // Somebody undoes it at once, or the switch does not keep it.
+      if (this.writing.isInVain(textOf(operations))) {
         this.refused.undone(wishes, new Error("the database does not stay as it was set"));
         this.dirty = true;
         return;
       }
-      this.last = { text, at: this.inventory.options.clock.monotonic() };
       try {
-        await this.write(operations, `axion: ${chassis} brought in order`);
+        await this.writing.write(operations, `axion: ${chassis} brought in order`);
       } catch (error) {
-        if (await this.lost(error)) return;
-        this.refused.failed(wishes, error, this.fenced(operations));
         this.dirty = true;
+        if (!(await this.writing.lost(error))) this.refused.failed(wishes, error, this.writing.fenced(operations));
         return;
       }
       this.dirty = true; // the switch may have answered; at worst one more comparison
@@ -406,55 +397,7 @@ export class Host {
 
   /** Whether it was looked at since who writes changed. */
   get isAsItActs(): boolean {
-    const { cluster } = this.inventory.options;
-    return cluster === undefined || this.chassis === undefined || cluster.masters(this.chassis) === this.acts;
-  }
-
-  /** Whether this controller is the one that writes. Who begins to looks at everything anew, as another one may have gone in the midst of something. */
-  private async mayAct(chassis: string): Promise<boolean> {
-    const { cluster, shadow } = this.inventory.options;
-    if (cluster === undefined) return true;
-    const acts = cluster.masters(chassis);
-    if (acts !== this.acts) {
-      this.acts = acts;
-      this.currentIn = 0;
-      this.vifsKnown = false;
-      this.inventory.progress.forget(chassis);
-      this.last = { text: "", at: -Infinity };
-    }
-    if (acts && !this.locked && !shadow) {
-      // Whom it was taken from has a place in its queue, which is in the way of taking it back.
-      const before = this.queued ? this.session.unlock(LOCK) : undefined;
-      this.queued = true;
-      await this.answered(Promise.all([before, this.session.steal(LOCK)]));
-      this.locked = true;
-    }
-    const { term } = cluster;
-    if (acts && this.currentIn !== term) {
-      await this.inventory.options.known(chassis);
-      this.currentIn = term;
-    }
-    // It may have been long ago that this was asked.
-    return acts && cluster.masters(chassis);
-  }
-
-  private fenced(operations: readonly Operation[]): readonly Operation[] {
-    return this.inventory.options.cluster === undefined ? operations : [assert(LOCK), ...operations];
-  }
-
-  private async write(operations: readonly Operation[], why: string): Promise<void> {
-    await this.answered(this.replica.transact([...this.fenced(operations), comment(why)]));
-  }
-
-  /** Whether a transaction failed because another controller writes by now. */
-  private async lost(error: unknown): Promise<boolean> {
-    if (!(error instanceof OvsdbError) || error.code !== "not owner") return false;
-    this.inventory.options.lostLock?.();
-    this.locked = false;
-    this.dirty = true;
-    // What is known here of the members may be old.
-    await this.pause(NO_EFFECT_MS / 10);
-    return true;
+    return this.chassis === undefined || this.writing.isAsItActs(this.chassis);
   }
 
   /** Tells the host of the other controllers; each of them does it, and who comes first has done it for all. */
@@ -464,7 +407,7 @@ export class Host {
     const operations = planManagers(this.rows, cluster.managers, { name: cluster.name, own: address.ovsdb });
     if (operations.length === 0) return;
     try {
-      await this.answered(this.replica.transact([...operations, comment("axion: told of other controllers")]));
+      await this.writing.transact(operations, "axion: told of other controllers");
     } catch (error) {
       if (!this.session.open) throw error;
       // Another one was first: targets are unique. What it wrote makes this one look again.
@@ -476,29 +419,13 @@ export class Host {
   private async followAlong(settings: HostSettings): Promise<void> {
     const { controllerId, shadow } = this.inventory.options;
     const operations = shadow ? [] : planSlave(this.rows, { settings, target: this.openflowTarget, controllerId });
-    const text = textOf(operations);
-    const { clock } = this.inventory.options;
     if (operations.length > 0) {
-      if (text === this.last.text && clock.monotonic() - this.last.at < NO_EFFECT_MS) throw new Error("the database does not stay as it was set");
-      this.last = { text, at: clock.monotonic() };
-      await this.answered(this.replica.transact([...operations, comment(`axion: ${settings.id} is told of another controller`)]));
+      if (this.writing.isInVain(textOf(operations))) throw new Error("the database does not stay as it was set");
+      await this.writing.transact(operations, `axion: ${settings.id} is told of another controller`);
     }
     const bridge = this.rows.bridge(settings.bridge);
     this.bridgeMissing = undefined;
     this.reportNotes([...mappingNotes(this.rows, settings), ...(bridge === undefined ? [] : interfaceNotes(this.rows, bridge))]);
-  }
-
-  /** A database that does not answer a transaction ends its session: everything else of the host would wait for it. */
-  private async answered<T>(answer: Promise<T>): Promise<T> {
-    const cancel = this.inventory.options.clock.setTimeout(() => {
-      this.overLimit("transaction", `has not answered a transaction for ${limits.transactMs / 1000} s and is disconnected`);
-      void this.session.close();
-    }, limits.transactMs);
-    try {
-      return await answer;
-    } finally {
-      cancel();
-    }
   }
 
   private marked(chassis: string, name: string): boolean {
