@@ -120,6 +120,8 @@ class Sequence {
       for (const router of await this.list("/v2.0/routers")) {
         gone += await this.without(router, remove);
       }
+      // One that is disabled is not deleted.
+      for (const { id } of await this.list("/v2.0/trunks?admin_state_up=false")) gone += await remove("PUT", `/v2.0/trunks/${id}`, { trunk: { admin_state_up: true } });
       for (const route of deletable) {
         const path = route.path.slice(0, -"/{id}".length);
         const parents = /\/v2\.0\/([^{]+)\/\{/.exec(path);
