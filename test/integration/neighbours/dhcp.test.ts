@@ -311,7 +311,9 @@ describe("DHCPv6", () => {
   test("stateful: ISC dhclient gets its port's address and options, confirms it after a restart, gives it back and gets it again; two VMs reach each other", async () => {
     const net6 = await v6("stateful", "fd00:9::/64", "dhcpv6-stateful", { dns_nameservers: ["fd00:9::53"] });
     await cloud.router([net6]);
-    const [a, b] = [await unconfigured(1, net6, { extra_dhcp_opts: [{ opt_name: "domain-search", opt_value: "a.example,b.example", ip_version: 6 }] }), await unconfigured(2, net6)];
+    // dhclient cannot read its leases again where the MAC's last four bytes have a quotation mark among them: it makes its IAID of these.
+    const mac_address = "fa:16:3e:00:60:01";
+    const [a, b] = [await unconfigured(1, net6, { mac_address, extra_dhcp_opts: [{ opt_name: "domain-search", opt_value: "a.example,b.example", ip_version: 6 }] }), await unconfigured(2, net6)];
     // It sends from its link-local address, which is there once nobody else was found to have it.
     for (const { vm } of [a, b]) await until("a link-local address", async () => (await vm.addresses({ all: true })).length > 0 && !(await vm.exec(["ip", "-6", "addr", "show", "dev", "eth0"])).stdout.includes("tentative"));
     const first = await a.vm.dhclient({ family: 6 });
