@@ -187,8 +187,10 @@ describe.skipIf(Lab.missing().length > 0)("trunks", () => {
     const sub = two.subs[2]!;
     await cloud.update("port", parent.id, { device_owner: "compute:nova", device_id: "server", "binding:host_id": "hv2" });
     expect((await cloud.call("POST", `/v2.0/ports/${parent.id}/bindings`, { binding: { host: "hv1" } })).status).toBe(201);
-    // What it will be there: as a twin, which hears nothing before.
+    // What it will be there: as a twin, which hears nothing before. One of them runs at a time, as hypervisors have it.
     const vm = await cloud.lab.addVm({ name: "twin", hypervisor: cloud.hv(1), portId: parent.id, mac: parent.mac_address as string, mtu: base.network.mtu as number });
+    const pause = (guest: Vm, paused: boolean): Promise<void> => guest.sysctl(`net.ipv4.icmp_echo_ignore_all=${paused ? 1 : 0}`);
+    await pause(vm, true);
     const bridge = await GuestBridge.start(vm, `${cloud.lab.dir}/inner3`);
     await configure({ vm, bridge }, "own", 0, parent, base);
     await configure({ vm, bridge }, "s2", TAG + 2, sub, nets[2]!);
@@ -200,8 +202,10 @@ describe.skipIf(Lab.missing().length > 0)("trunks", () => {
       return until("answers", () => Promise.resolve(pings.every((p, i) => p.received > had[i]! + 50)), { timeoutMs: 20_000 });
     };
     await more();
-    for (const host of ["hv1", "hv2"]) {
-      expect((await cloud.call("PUT", `/v2.0/ports/${parent.id}/bindings/${host}/activate`)).status).toBe(200);
+    for (const [host, left, entered] of [["hv1", two.vm, vm], ["hv2", vm, two.vm]] as const) {
+      await pause(left, true);
+      const [activated] = await Promise.all([cloud.call("PUT", `/v2.0/ports/${parent.id}/bindings/${host}/activate`), pause(entered, false)]);
+      expect(activated.status).toBe(200);
       await more();
       await cloud.active(sub.id);
       expect((await cloud.show("port", sub.id))["binding:host_id"]).toBe(host);
