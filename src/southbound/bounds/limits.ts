@@ -26,6 +26,8 @@ export const limits = {
   replyBytes: 16 * MIB,
   replyParts: 16_384,
   replyTimeoutMs: 120_000,
+  /** What the ports of a switch have counted, which it is asked each second: some more than a database may have rows for. */
+  portCountBytes: 2 * MIB,
   /** A flow dump: this, or so many times what the switch should have, if that is more. */
   dumpBytes: 32 * MIB,
   dumpFactor: 4,

@@ -216,7 +216,7 @@ export class SwitchSession implements Session {
   }
 
   async portCounts(): Promise<PortCount[]> {
-    const { ports: all } = await this.connection.request({ type: "multipart_request", kind: "port_stats" }, COUNT_TIMEOUT_MS);
+    const { ports: all } = await this.connection.request({ type: "multipart_request", kind: "port_stats" }, COUNT_TIMEOUT_MS, { maxBytes: limits.portCountBytes });
     return all.map(portCountOf);
   }
 

@@ -524,9 +524,9 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
    * Sends and awaits the reply, all parts of it joined. A message that has no reply is followed by a barrier, and
    * resolves with that barrier's reply. Rejects with OpenFlowError: OF_PEER_ERROR, OF_TIMEOUT, OF_CLOSED.
    */
-  request<const M extends Message>(message: M, timeoutMs = this.options.requestTimeoutMs): Promise<ReplyTo<M>> {
+  request<const M extends Message>(message: M, timeoutMs = this.options.requestTimeoutMs, limits?: ReplyLimits): Promise<ReplyTo<M>> {
     const code = REPLIES[message.type];
-    if (code !== undefined) return this.ask(message, code, timeoutMs, undefined) as unknown as Promise<ReplyTo<M>>;
+    if (code !== undefined) return this.ask(message, code, timeoutMs, undefined, limits) as unknown as Promise<ReplyTo<M>>;
     return new Promise<Decoded>((resolve, reject) => {
       // Refusals of the message come under its own xid, before the barrier's reply.
       const xid = this.xid();
