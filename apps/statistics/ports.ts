@@ -24,6 +24,8 @@ interface Port {
   readonly counts: ByCounter | undefined;
   /** What it said last. */
   readonly last: ByCounter | undefined;
+  /** It was looked at for somebody: what it had in the end is wanted. */
+  looked: boolean;
 }
 /** What a switch said of its ports, by OpenFlow port. */
 type Ports = ReadonlyMap<number, Port>;
@@ -51,6 +53,8 @@ interface Place {
 
 interface Device {
   readonly life: number;
+  /** As its host last said; undefined: not yet. */
+  readonly ifindex: number | undefined;
   readonly counts: ByCounter;
   /** That it began anew. */
   readonly times: number;
@@ -90,6 +94,7 @@ export class PortCounts {
       const counts = port?.counts?.[counter];
       if (counts !== undefined) {
         const place = { chassis: at.chassis, ofport: at.ofport, life: port!.life, key: this.deviceOf(id, at, port!) };
+        port!.looked = true;
         flows.push(said(place, counts));
         here.push(place);
       } else if (ports === undefined || port !== undefined) {
@@ -108,18 +113,22 @@ export class PortCounts {
     return { at: timestampOf(clock.now()), flows, ended, silent };
   }
 
-  /** One that is plugged anew goes on from what it had; where it has less of something, it is another one, or has begun anew itself. */
+  /**
+   * One that is plugged anew goes on from what it had; with another ifindex, or where it has less of something, it is another one, or has begun anew itself. What a
+   * host says of it, it may say later, and does not while its database is away: that alone makes it no other.
+   */
   private deviceOf(portId: string, { chassis, ofport }: Attachment, { life, counts }: Port): string {
     const { view } = this.host;
     const isIt = (vif: Vif): boolean => vif.chassis === chassis && vif.ofport === ofport;
     const vif = view.by(vifTable, "iface_id", portId).find(isIt) ?? view.by(vifTable, "chassis", chassis).find(isIt);
-    const name = vif === undefined ? `port ${ofport}` : `${vif.name} ${observed(view, chassis, "Interface", vif.name)?.ifindex ?? ""}`;
+    const name = vif?.name ?? `port ${ofport}`;
     const id = `${chassis}/${name}`;
     const before = this.devices.get(id);
+    const ifindex = observed(view, chassis, "Interface", name)?.ifindex ?? before?.ifindex;
     const had = before === undefined || before.life === life ? undefined : (this.ended.get(before.life) ?? before.counts);
-    const anew = had !== undefined && Object.entries(had).some(([counter, { packets, bytes }]) => counts![counter]!.packets < packets || counts![counter]!.bytes < bytes);
+    const anew = had !== undefined && ((before!.ifindex !== undefined && ifindex !== before!.ifindex) || Object.entries(had).some(([counter, { packets, bytes }]) => counts![counter]!.packets < packets || counts![counter]!.bytes < bytes));
     const times = (before?.times ?? 0) + (anew ? 1 : 0);
-    keep(this.devices, DEVICES, id, { life, counts: counts!, times });
+    keep(this.devices, DEVICES, id, { life, ifindex, counts: counts!, times });
     return `${name} ${times}`;
   }
 
@@ -162,15 +171,15 @@ export class PortCounts {
       // One that is younger than it was is another port, with a number that was free again.
       const same = old !== undefined && count.durationS >= old.durationS;
       const now = countsOf(count);
-      return [count.port, { life: same ? old.life : ++this.born, durationS: count.durationS, counts: now, last: now ?? (same ? old.last : undefined) }];
+      return [count.port, { life: same ? old.life : ++this.born, durationS: count.durationS, counts: now, last: now ?? (same ? old.last : undefined), looked: same && old.looked }];
     }));
-    for (const [number, { life, last }] of before ?? []) if (ports.get(number)?.life !== life) this.end(life, last);
+    for (const [number, port] of before ?? []) if (ports.get(number)?.life !== port.life) this.end(port);
     this.known.set(chassis, ports);
     return ports;
   }
 
-  private end(life: number, last: ByCounter | undefined): void {
-    if (last !== undefined) keep(this.ended, ENDED, life, last);
+  private end({ life, last, looked }: Port): void {
+    if (looked && last !== undefined) keep(this.ended, ENDED, life, last);
   }
 
   forget(id: string, counter: string): void {
@@ -179,7 +188,7 @@ export class PortCounts {
 
   forgetChassis(chassis: string): void {
     this.answers.delete(chassis);
-    for (const { life, last } of this.known.get(chassis)?.values() ?? []) this.end(life, last);
+    for (const port of this.known.get(chassis)?.values() ?? []) this.end(port);
     this.known.delete(chassis);
   }
 }

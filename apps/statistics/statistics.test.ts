@@ -1,6 +1,6 @@
 // What ports, routers and floating IPs have counted, over moves, plugging anew and controllers that end; what switches say is the test's.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { PortCount } from "#app";
+import { observedId, observedTable, type PortCount } from "#app";
 import { flowCountReply } from "../../test/support/flow-counts.ts";
 import { Harness } from "../../test/support/harness.ts";
 import { FlowCounter } from "../../src/services/index.ts";
@@ -159,6 +159,31 @@ test("a device that is plugged anew, or whose Open vSwitch starts again, goes on
   expect(await shown("ports", port)).toEqual([51 + 2, 73 + 80, true]);
 });
 
+test("while a host's database says nothing of a device it is the same; another by the same name is another, even if it has more", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.plug("hv1", port, 10);
+  const id = observedId("hv1", "Interface", `tap${port.slice(0, 11)}`);
+  const says = (ifindex: number): unknown => h.facts.learn({ fact: observedTable, owner: "hv1", row: { id, chassis: "hv1", table: "Interface", name: `tap${port.slice(0, 11)}`, columns: { ifindex } } });
+  // The switch is asked before its database has said what the interface is.
+  ports.set("hv1", [at(10, 7, 5)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([5, 7, true]);
+  says(4);
+  await later();
+  expect(await shown("ports", port)).toEqual([5, 7, true]);
+  h.facts.forget(observedTable, id);
+  ports.set("hv1", [at(10, 8, 5, 110)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([5, 8, true]);
+  says(4);
+  await later();
+  expect(await shown("ports", port)).toEqual([5, 8, true]);
+  says(9);
+  ports.set("hv1", [at(10, 9, 6, 1)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([5 + 6, 8 + 9, true]);
+});
+
 test("of an interface that is gone it is known what it had a second before, however long ago anybody looked", async () => {
   const port = (await h.create("port", { network_id: network }, p)).id;
   await h.plug("hv1", port, 10);
@@ -171,6 +196,47 @@ test("of an interface that is gone it is known what it had a second before, howe
   await h.settled();
   await later(2);
   expect([...opsLists[0]!.rows(h.view, { id: port })]).toMatchObject([{ received: { packets: 50 }, sent: { packets: 70 }, complete: true }]);
+});
+
+test("what another controller has stored of an interface that ended is not counted once more, nor when its device is there again", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  await h.plug("hv1", port, 10);
+  ports.set("hv1", [at(10, 7, 5)]);
+  await later(12);
+  ports.set("hv1", [at(10, 70, 50, 101)]);
+  await later(1);
+  const since = "2026-01-01T00:00:00Z";
+  for (const [counter, packets] of [["received", 50], ["sent", 70]] as const) {
+    const all = { packets, bytes: packets * 100 };
+    await h.model.transact({ requestId: "other", call: "other" }, (tx) => tx.put(resourceCountTable, { id: `port/${counter}/${port}`, ...all, gone_packets: all.packets, gone_bytes: all.bytes, last_hit: since, since }));
+  }
+  ports.set("hv1", []);
+  await h.unplug("hv1", port);
+  await h.settled();
+  await later();
+  expect(await shown("ports", port)).toEqual([50, 70, true]);
+  await h.plug("hv1", port, 11);
+  ports.set("hv1", [at(11, 73, 51, 1)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([51, 73, true]);
+});
+
+test("a host that says of ports again and again that they are others does not make forgotten what those of another had", async () => {
+  const [port, another] = [(await h.create("port", { network_id: network }, p)).id, (await h.create("port", { network_id: network }, p)).id];
+  await h.plug("hv1", port, 10);
+  await h.plug("hv2", another, 1);
+  const many = (durationS: number): PortCount[] => Array.from({ length: 6000 }, (_, n) => at(n + 1, 1, 1, durationS));
+  ports.set("hv1", [at(10, 7, 5)]).set("hv2", many(100));
+  await later(12);
+  ports.set("hv1", [at(10, 70, 50, 101)]);
+  await later(1);
+  ports.set("hv1", []);
+  for (const durationS of [60, 50, 40]) {
+    ports.set("hv2", many(durationS));
+    await later(1);
+  }
+  await later(8);
+  expect([...opsLists[0]!.rows(h.view, { id: port })]).toMatchObject([{ received: { packets: 50 }, sent: { packets: 70 } }]);
 });
 
 test("others do not see what a port counts", async () => {

@@ -100,3 +100,16 @@ test("what ends is counted as it was seen last, be it later than the look before
   expect(looks(totals, [100, said(flow("hv1", "a", 5))], [110, { flows: [flow("hv2", "a", 1)], ended: [flow("hv1", "a", 9)], silent: [] }], [120, said(flow("hv2", "a", 1))]).map(([n]) => n)).toEqual([5, 10, 10]);
   expect(totals.now.gone_packets).toBe(9);
 });
+
+test("where another controller has seen more go, what has ended by now is among that, and what lasts goes on from what it had when it is back", () => {
+  const device = (packets: number): FlowCount => ({ ...flow("hv1", "d", packets), lasting: true });
+  const stored = { packets: 52, bytes: 5200, gone_packets: 52, gone_bytes: 5200, last_hit: null };
+  const ended: Said = { flows: [], ended: [device(51)], silent: [] };
+  // It saw that before this one, or a moment later than this one did.
+  const [before, later] = [new Totals(), new Totals()];
+  looks(before, [100, said(device(50))]);
+  looks(later, [100, said(device(50))], [105, ended]);
+  for (const [totals, now] of [[before, ended], [later, said()]] as const) {
+    expect(looks(totals.after(stored, { ...now, at: T(110) }), [110, now], [120, said(device(60))]).map(([n]) => n)).toEqual([52, 61]);
+  }
+});

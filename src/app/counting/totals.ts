@@ -17,21 +17,29 @@ export interface Counted {
 }
 const NOTHING: Counted = { packets: 0, bytes: 0, gone_packets: 0, gone_bytes: 0, last_hit: null };
 
+const idOf = ({ chassis, key }: FlowCount): string => `${chassis} ${key}`;
+
 export class Totals {
   /** Whether all switches have said last time. */
   complete = false;
   private counted: Counted;
   private readonly live = new Map<string, FlowCount>();
   /** Of what lasts and is not there, what it had: that is counted among what is no more, until it is there again. */
-  private readonly away = new Map<string, FlowCount>();
+  private readonly away: Map<string, FlowCount>;
   /** Whether all have said once: flows that come from then on are new. */
   private known: boolean;
 
-  /** `fresh`: it was made a moment ago, so all that its flows have counted is new. */
-  constructor(stored: Counted = NOTHING, fresh = false) {
+  /** `fresh`: it was made a moment ago, so all that its flows have counted is new. `away`: what lasts of which that is among what `stored` has of what is no more. */
+  constructor(stored: Counted = NOTHING, fresh = false, away: Iterable<readonly [id: string, FlowCount]> = []) {
     this.known = fresh;
     const { packets, bytes, gone_packets, gone_bytes, last_hit } = stored;
     this.counted = { packets, bytes, gone_packets, gone_bytes, last_hit };
+    this.away = new Map(away);
+  }
+
+  /** These, where another controller has seen more go: what has ended by now is among that, and what lasts of it may be there again. */
+  after(stored: Counted, { ended = [] }: FlowCounts): Totals {
+    return new Totals(stored, false, [...this.away, ...ended.flatMap((flow) => (flow.lasting === true ? [[idOf(flow), flow] as const] : []))]);
   }
 
   /** Those that are remembered. */
@@ -67,7 +75,7 @@ export class Totals {
     };
     const there = new Set<string>();
     const see = (flow: FlowCount): string => {
-      const id = `${flow.chassis} ${flow.key}`;
+      const id = idOf(flow);
       let before = this.live.get(id);
       const was = this.away.get(id);
       if (before === undefined && was !== undefined && flow.packets >= was.packets && flow.bytes >= was.bytes) {
