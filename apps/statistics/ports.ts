@@ -49,6 +49,9 @@ interface Place {
   readonly life: number;
   /** The network device: its counters are the host's, and go on whatever Open vSwitch does. */
   readonly key: string;
+  /** How often that had begun anew. */
+  readonly times: number;
+  readonly ifindex: number | undefined;
 }
 
 interface Device {
@@ -93,7 +96,7 @@ export class PortCounts {
       const port = ports?.get(at.ofport);
       const counts = port?.counts?.[counter];
       if (counts !== undefined) {
-        const place = { chassis: at.chassis, ofport: at.ofport, life: port!.life, key: this.deviceOf(id, at, port!) };
+        const place = { chassis: at.chassis, ofport: at.ofport, life: port!.life, ...this.deviceOf(id, at, port!) };
         port!.looked = true;
         flows.push(said(place, counts));
         here.push(place);
@@ -104,7 +107,7 @@ export class PortCounts {
     }
     const ended: FlowCount[] = [];
     for (const place of before) {
-      if (here.some(({ chassis, key }) => chassis === place.chassis && key === place.key)) continue;
+      if (here.some(({ chassis, key, times }) => chassis === place.chassis && key === place.key && times === place.times)) continue;
       const last = await this.last(place, counter);
       if (last !== undefined) ended.push(said(place, last));
     }
@@ -117,19 +120,19 @@ export class PortCounts {
    * One that is plugged anew goes on from what it had; with another ifindex, or where it has less of something, it is another one, or has begun anew itself. What a
    * host says of it, it may say later, and does not while its database is away: that alone makes it no other.
    */
-  private deviceOf(portId: string, { chassis, ofport }: Attachment, { life, counts }: Port): string {
+  private deviceOf(portId: string, { chassis, ofport }: Attachment, { life, counts }: Port): Pick<Place, "key" | "times" | "ifindex"> {
     const { view } = this.host;
     const isIt = (vif: Vif): boolean => vif.chassis === chassis && vif.ofport === ofport;
     const vif = view.by(vifTable, "iface_id", portId).find(isIt) ?? view.by(vifTable, "chassis", chassis).find(isIt);
-    const name = vif?.name ?? `port ${ofport}`;
-    const id = `${chassis}/${name}`;
+    const key = vif?.name ?? `port ${ofport}`;
+    const id = `${chassis}/${key}`;
     const before = this.devices.get(id);
-    const ifindex = observed(view, chassis, "Interface", name)?.ifindex ?? before?.ifindex;
+    const ifindex = observed(view, chassis, "Interface", key)?.ifindex ?? before?.ifindex;
     const had = before === undefined || before.life === life ? undefined : (this.ended.get(before.life) ?? before.counts);
     const anew = had !== undefined && ((before!.ifindex !== undefined && ifindex !== before!.ifindex) || Object.entries(had).some(([counter, { packets, bytes }]) => counts![counter]!.packets < packets || counts![counter]!.bytes < bytes));
     const times = (before?.times ?? 0) + (anew ? 1 : 0);
     keep(this.devices, DEVICES, id, { life, ifindex, counts: counts!, times });
-    return `${name} ${times}`;
+    return { key, times, ifindex };
   }
 
   /** What a place had in the end: as it is now where the interface is there still, else as its switch said last. */
@@ -203,4 +206,4 @@ function keep<K, V>(map: Map<K, V>, most: number, key: K, value: V): void {
   }
 }
 const placed = (counter: string, id: string): string => `${counter}/${id}`;
-const said = ({ chassis, key }: Place, { packets, bytes }: Counts): FlowCount => ({ chassis, key, packets, bytes, lasting: true });
+const said = ({ chassis, key, times, ifindex }: Place, { packets, bytes }: Counts): FlowCount => ({ chassis, key, packets, bytes, lasting: times, ...(ifindex !== undefined && { device: ifindex }) });

@@ -1,6 +1,6 @@
 // What ports, routers and floating IPs have counted, over moves, plugging anew and controllers that end; what switches say is the test's.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { observedId, observedTable, type PortCount } from "#app";
+import { learned, observedId, observedTable, type PortCount } from "#app";
 import { flowCountReply } from "../../test/support/flow-counts.ts";
 import { Harness } from "../../test/support/harness.ts";
 import { FlowCounter } from "../../src/services/index.ts";
@@ -31,6 +31,11 @@ function pass(host: string, app: string, rule: string, entity: string, table: st
   const { id } = h.layout.table(table);
   const flow = h.engine.wantedFlows(app, rule, entity).find((f) => f.table === id && f.priority > 60)!;
   counted.set(`${host} ${flow.key}`, packets);
+}
+/** What its host says of a port's network device. */
+const deviceId = (port: string): string => observedId("hv1", "Interface", `tap${port.slice(0, 11)}`);
+function deviceOf(port: string, ifindex: number): void {
+  h.facts.learn(learned(observedTable, "hv1", { id: deviceId(port), chassis: "hv1", table: "Interface", name: `tap${port.slice(0, 11)}`, columns: { ifindex } }));
 }
 const later = (seconds = 2): Promise<void> => h.clock.run(seconds * 1000);
 
@@ -162,8 +167,7 @@ test("a device that is plugged anew, or whose Open vSwitch starts again, goes on
 test("while a host's database says nothing of a device it is the same; another by the same name is another, even if it has more", async () => {
   const port = (await h.create("port", { network_id: network }, p)).id;
   await h.plug("hv1", port, 10);
-  const id = observedId("hv1", "Interface", `tap${port.slice(0, 11)}`);
-  const says = (ifindex: number): unknown => h.facts.learn({ fact: observedTable, owner: "hv1", row: { id, chassis: "hv1", table: "Interface", name: `tap${port.slice(0, 11)}`, columns: { ifindex } } });
+  const says = (ifindex: number): void => deviceOf(port, ifindex);
   // The switch is asked before its database has said what the interface is.
   ports.set("hv1", [at(10, 7, 5)]);
   await later();
@@ -171,7 +175,7 @@ test("while a host's database says nothing of a device it is the same; another b
   says(4);
   await later();
   expect(await shown("ports", port)).toEqual([5, 7, true]);
-  h.facts.forget(observedTable, id);
+  h.facts.forget(observedTable, deviceId(port));
   ports.set("hv1", [at(10, 8, 5, 110)]);
   await later();
   expect(await shown("ports", port)).toEqual([5, 8, true]);
@@ -182,6 +186,33 @@ test("while a host's database says nothing of a device it is the same; another b
   ports.set("hv1", [at(10, 9, 6, 1)]);
   await later();
   expect(await shown("ports", port)).toEqual([5 + 6, 8 + 9, true]);
+});
+
+test("a device that is unplugged when a controller ends goes on from what it had when it is plugged again; another one does not", async () => {
+  const port = (await h.create("port", { network_id: network }, p)).id;
+  deviceOf(port, 4);
+  await h.plug("hv1", port, 10);
+  ports.set("hv1", [at(10, 70, 50)]);
+  await later();
+  expect(await shown("ports", port)).toEqual([50, 70, true]);
+  const away: unknown[] = [];
+  for (const [ifindex, rx, tx, all] of [[4, 73, 51, [51, 73, true]], [5, 80, 60, [51 + 60, 73 + 80, true]], [undefined, 90, 70, [51 + 60 + 70, 73 + 80 + 90, true]]] as const) {
+    ports.set("hv1", []);
+    await h.unplug("hv1", port);
+    await later(24);
+    away.push([...h.view.all(resourceCountTable)].map((row) => row.away?.map(({ packets, device }) => [packets, device])));
+    h = await h.restart();
+    answers();
+    if (ifindex !== undefined) deviceOf(port, ifindex);
+    await later(12);
+    await h.plug("hv1", port, 11);
+    ports.set("hv1", [at(11, rx, tx, 1)]);
+    await later();
+    expect(await shown("ports", port)).toEqual(all);
+  }
+  await later(24);
+  expect(away).toEqual([[[[50, 4]], [[70, 4]]], [[[51, 4]], [[73, 4]]], [[[60, 5]], [[80, 5]]]]);
+  expect([...h.view.all(resourceCountTable)].map((row) => row.away)).toEqual([undefined, undefined]);
 });
 
 test("of an interface that is gone it is known what it had a second before, however long ago anybody looked", async () => {

@@ -175,7 +175,7 @@ export class FlowCounters {
     if (this.watched.get(one.id) !== one) return;
     // Flows may have come and gone while another controller looked. What is stored once is looked at once: it may be that less is gone since, as what was away is back.
     const kept = this.host.view.get(this.options.stored, one.id);
-    if (kept !== undefined && kept !== one.kept && !same(one.stored, kept) && kept.gone_packets > one.totals.now.gone_packets) one.totals = one.totals.after(kept, counts);
+    if (kept !== undefined && kept !== one.kept && !same(one.stored, kept) && kept.gone_packets > one.totals.now.gone_packets) one.totals = new Totals(kept, false, counts.ended);
     one.kept = kept;
     const { packets: before } = one.totals.now;
     const grown = one.totals.look(counts);

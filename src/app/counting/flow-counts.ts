@@ -8,8 +8,10 @@ export interface FlowCount {
   /** Since the switch has it. Exact up to 2^53; a switch counts what its datapath let pass with a delay of about a second. */
   readonly packets: number;
   readonly bytes: number;
-  /** It is no flow but what counts on where it was when it is there again, as a network device that is unplugged and plugged. */
-  readonly lasting?: boolean;
+  /** It is no flow but what counts on where it was when it is there again, as a network device that is unplugged and plugged: how often it has begun anew, as far as is known. */
+  readonly lasting?: number;
+  /** Of what lasts, what it is known by to controllers that start later, as a network device's ifindex. Absent: not known now. */
+  readonly device?: number;
 }
 
 export interface FlowCounts {

@@ -12,11 +12,20 @@ export interface Counted {
   /** Of these, what flows have counted that are no more. */
   readonly gone_packets: number;
   readonly gone_bytes: number;
+  /** Of these, what is of something that lasts, and may be there again. Absent: nothing, or an earlier version stored it. */
+  readonly away?: readonly Away[];
   /** RFC 3339; null: not seen yet. */
   readonly last_hit: string | null;
 }
+/** What something that lasts had when it was there last. */
+interface Away extends Pick<FlowCount, "packets" | "bytes" | "device"> {
+  readonly id: string;
+}
 const NOTHING: Counted = { packets: 0, bytes: 0, gone_packets: 0, gone_bytes: 0, last_hit: null };
 
+type Seen = Pick<FlowCount, "packets" | "bytes" | "lasting" | "device">;
+/** How often what was away before it started had begun anew a controller does not know. */
+const isSame = (was: Seen, now: FlowCount): boolean => (was.lasting === undefined ? was.device !== undefined && was.device === now.device : was.lasting === now.lasting) && now.packets >= was.packets && now.bytes >= was.bytes;
 const idOf = ({ chassis, key }: FlowCount): string => `${chassis} ${key}`;
 
 export class Totals {
@@ -25,21 +34,20 @@ export class Totals {
   private counted: Counted;
   private readonly live = new Map<string, FlowCount>();
   /** Of what lasts and is not there, what it had: that is counted among what is no more, until it is there again. */
-  private readonly away: Map<string, FlowCount>;
+  private readonly away = new Map<string, Seen>();
   /** Whether all have said once: flows that come from then on are new. */
   private known: boolean;
 
-  /** `fresh`: it was made a moment ago, so all that its flows have counted is new. `away`: what lasts of which that is among what `stored` has of what is no more. */
-  constructor(stored: Counted = NOTHING, fresh = false, away: Iterable<readonly [id: string, FlowCount]> = []) {
+  /**
+   * `fresh`: it was made a moment ago, so all that its flows have counted is new. `ended`: what has ended by now, and is among what `stored` has of what is no more:
+   * another controller has seen it go.
+   */
+  constructor(stored: Counted = NOTHING, fresh = false, ended: readonly FlowCount[] = []) {
     this.known = fresh;
-    const { packets, bytes, gone_packets, gone_bytes, last_hit } = stored;
-    this.counted = { packets, bytes, gone_packets, gone_bytes, last_hit };
-    this.away = new Map(away);
-  }
-
-  /** These, where another controller has seen more go: what has ended by now is among that, and what lasts of it may be there again. */
-  after(stored: Counted, { ended = [] }: FlowCounts): Totals {
-    return new Totals(stored, false, [...this.away, ...ended.flatMap((flow) => (flow.lasting === true ? [[idOf(flow), flow] as const] : []))]);
+    const { packets, bytes, gone_packets, gone_bytes, away = [], last_hit } = stored;
+    this.counted = { packets, bytes, gone_packets, gone_bytes, ...(away.length > 0 && { away }), last_hit };
+    for (const one of away) this.away.set(one.id, one);
+    for (const flow of ended) this.away.set(idOf(flow), flow);
   }
 
   /** Those that are remembered. */
@@ -62,29 +70,29 @@ export class Totals {
       return grown;
     }
     let { packets, bytes, gone_packets, gone_bytes, last_hit } = this.counted;
-    const give = (seen: FlowCount, sign = 1): void => {
+    const give = (seen: Seen, sign = 1): void => {
       gone_packets += sign * seen.packets;
       gone_bytes += sign * seen.bytes;
     };
     const end = (id: string, seen: FlowCount): void => {
       give(seen);
       this.live.delete(id);
-      if (seen.lasting !== true) return;
+      if (seen.lasting === undefined) return;
       this.away.set(id, seen);
       for (const oldest of this.away.keys()) if (this.away.size > AWAY) this.away.delete(oldest);
     };
     const there = new Set<string>();
     const see = (flow: FlowCount): string => {
       const id = idOf(flow);
-      let before = this.live.get(id);
+      let before: Seen | undefined = this.live.get(id);
+      // Not by its age: a flow that is written again begins anew, yet Open vSwitch leaves it the counts that it had.
+      const again = before !== undefined && (flow.packets < before.packets || flow.lasting !== before.lasting);
       const was = this.away.get(id);
-      if (before === undefined && was !== undefined && flow.packets >= was.packets && flow.bytes >= was.bytes) {
+      if (before === undefined && was !== undefined && isSame(was, flow)) {
         give(was, -1);
         before = was;
       }
       this.away.delete(id);
-      // Not by its age: a flow that is written again begins anew, yet Open vSwitch leaves it the counts that it had.
-      const again = before !== undefined && flow.packets < before.packets;
       if (again) give(before!);
       if (before !== undefined || this.known) {
         grown.packets += flow.packets - (again ? 0 : (before?.packets ?? 0));
@@ -114,7 +122,8 @@ export class Totals {
     }
     packets = Math.max(packets, allPackets);
     bytes = Math.max(bytes, allBytes);
-    this.counted = { packets, bytes, gone_packets, gone_bytes, last_hit };
+    const away = Array.from(this.away, ([id, { packets, bytes, device }]): Away => ({ id, packets, bytes, ...(device !== undefined && { device }) }));
+    this.counted = { packets, bytes, gone_packets, gone_bytes, ...(away.length > 0 && { away }), last_hit };
     this.known ||= this.complete;
     return grown;
   }

@@ -522,7 +522,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
 
   /**
    * Sends and awaits the reply, all parts of it joined. A message that has no reply is followed by a barrier, and
-   * resolves with that barrier's reply. Rejects with OpenFlowError: OF_PEER_ERROR, OF_TIMEOUT, OF_CLOSED.
+   * resolves with that barrier's reply. Rejects with OpenFlowError: OF_PEER_ERROR, OF_TIMEOUT, OF_CLOSED. `limits`: of its reply.
    */
   request<const M extends Message>(message: M, timeoutMs = this.options.requestTimeoutMs, limits?: ReplyLimits): Promise<ReplyTo<M>> {
     const code = REPLIES[message.type];
