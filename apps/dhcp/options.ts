@@ -70,6 +70,8 @@ export function merge(now: readonly DhcpOpt[], given: readonly Given[]): DhcpOpt
     else merged.set(key(opt), { ...opt, opt_value: opt.opt_value });
   }
   const opts = [...merged.values()];
+  // It may have more from when nobody counted them: less is no worse.
+  if (given.every((opt) => opt.opt_value === null)) return opts;
   const beyond = opts[OPTIONS_MAX];
   if (beyond !== undefined) throw invalidFor("extra_dhcp_opts", `with '${show(beyond.opt_name)}' the port would have ${opts.length} options, at most ${OPTIONS_MAX} may be given`);
   checkRoom(optionsOfIpv4, opts);

@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from "vitest";
 import { dhcp6Value, type Dhcp6Option } from "packet-codec";
 import { textOf } from "../../test/support/harness.ts";
+import { portDhcpOptsTable } from "../dhcp/model.ts";
 import { dhcp6ServerTable } from "./model.ts";
 import { asks, client, Cloud, held, ia, type } from "./dhcp6.fixture.ts";
 
@@ -14,7 +15,7 @@ const made = async (options: Parameters<typeof Cloud.make>[0] = {}): Promise<Clo
 afterEach(async () => {
   for (const { h } of open.splice(0)) await h.close();
 });
-const opt = (opt_name: string, opt_value: string, ip_version = 6): object => ({ opt_name, opt_value, ip_version });
+const opt = (opt_name: string, opt_value: string | null, ip_version = 6): object => ({ opt_name, opt_value, ip_version });
 const flowsOf = ({ h }: Cloud): string[] => Array.from(h.engine.flowsOf("hv1")).filter((f) => f.table === h.layout.table("port_security").id).map(textOf).filter((line) => line.includes("tp_dst=547"));
 
 test("stateless: options alone, of those asked for, and when to ask again", async () => {
@@ -92,6 +93,19 @@ test("options that there is no room for are left out, the others are there", asy
   expect(numbers).toContain("DNS_SERVERS");
   const { status, body } = await cloud.h.call("PUT", `/v2.0/ports/${port}`, { port: { extra_dhcp_opts: [opt("bootfile-url", "x"), opt("dns-server", "fd00:1::1", 4)] } });
   expect([status, body.NeutronError?.message]).toEqual([400, "Invalid input for extra_dhcp_opts. Reason: with 'bootfile-url' the DHCPv6 options of the port take 1025 bytes of an answer, at most 1024 may be taken."]);
+});
+
+test("a port with more options than it may have, from when nobody counted them, may have less", async () => {
+  const cloud = await made();
+  const { port } = await cloud.network("dhcpv6-stateful");
+  const opts = ([4, 6] as const).flatMap((version) => Array.from({ length: 90 }, (_, i) => ({ opt_name: String(100 + i), opt_value: "x".repeat(200), ip_version: version })));
+  await cloud.h.model.transact({ requestId: "before", call: "test" }, (tx) => tx.put(portDhcpOptsTable, { id: port, opts }));
+  const put = async (...list: object[]): Promise<number> => (await cloud.h.call("PUT", `/v2.0/ports/${port}`, { port: { extra_dhcp_opts: list } })).status;
+  expect(await put(opt("100", "y", 4))).toBe(400);
+  expect(await put(opt("100", null, 4))).toBe(200);
+  expect(await put(opt("100", null, 6), opt("50", "y", 6))).toBe(400);
+  for (let at = 0; at < opts.length; at += 60) expect(await put(...opts.slice(at, at + 60).map(({ opt_name, ip_version }) => opt(opt_name, null, ip_version)))).toBe(200);
+  expect(cloud.h.view.get(portDhcpOptsTable, port)).toBeUndefined();
 });
 
 test("only ports with an address of a subnet with DHCPv6 come up, each by its own meter", async () => {

@@ -22,7 +22,9 @@ function check(tx: Tx, port: Port): void {
 export const extend = [extendResource(portResource, {
   create: check,
   update(tx, port, changes) {
-    if (changes.extra_dhcp_opts !== undefined) check(tx, port);
+    const given = changes.extra_dhcp_opts as readonly { readonly opt_value: string | null }[] | undefined;
+    // What is only taken away needs no room.
+    if (given?.some((opt) => opt.opt_value !== null) === true) check(tx, port);
   },
 })];
 
