@@ -22,9 +22,9 @@ function check(tx: Tx, port: Port): void {
 export const extend = [extendResource(portResource, {
   create: check,
   update(tx, port, changes) {
-    const given = changes.extra_dhcp_opts as readonly { readonly opt_value: string | null }[] | undefined;
+    const given = (changes.extra_dhcp_opts ?? []) as readonly { readonly opt_value: string | null; readonly ip_version: number }[];
     // What is only taken away needs no room.
-    if (given?.some((opt) => opt.opt_value !== null) === true) check(tx, port);
+    if (given.some((opt) => opt.ip_version === 6 && opt.opt_value !== null)) check(tx, port);
   },
 })];
 

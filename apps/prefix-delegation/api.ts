@@ -1,15 +1,18 @@
 // A port asks for a prefix by an extra_dhcp_opt: it is of the subnet pool of the port's own subnet, taken when it is asked for, and given back with the option, the
 // port, or its last address of a subnet of that pool.
 // The port may send from it (an allowed address pair, by which everybody sees which it is). Nothing waits for the machine: its DHCPv6 client is told what there is.
-import { badRequest, extendResource, formatCidr, invalidFor, reference, show, type ApiContext, type Mend, type ReadView, type Tx } from "#app";
+import { ApiError, badRequest, extendResource, formatCidr, invalidFor, reference, show, type ApiContext, type Mend, type ReadView, type Tx } from "#app";
 import { isServed, PREFIX_OPTION } from "../dhcp6/model.ts";
-import { portDhcpOptsTable } from "../dhcp/model.ts";
+import { portDhcpOptsTable, type DhcpOpt } from "../dhcp/model.ts";
 import { subnetResource, subnetTable } from "../ipam/model.ts";
 import { ADDRESS_PAIRS_MAX, addressesOf, portResource, portTable, type Port } from "../l2/model.ts";
 import { choose, claim, giveUp, pooledSubnetTable, subnetPoolResource, subnetPoolTable, type PooledSubnet } from "../subnet-pools/model.ts";
 import { delegatedPrefixTable, type DelegatedPrefix } from "./model.ts";
 
-const wish = (view: ReadView, portId: string): string | undefined => view.get(portDhcpOptsTable, portId)?.opts.find((opt) => opt.ip_version === 6 && opt.opt_name === PREFIX_OPTION)?.opt_value;
+/** An option, as it is stored, or as a call names it. */
+type Named = Pick<DhcpOpt, "ip_version" | "opt_name">;
+const isWish = (opt: Named): boolean => opt.ip_version === 6 && opt.opt_name === PREFIX_OPTION;
+const wish = (view: ReadView, portId: string): string | undefined => view.get(portDhcpOptsTable, portId)?.opts.find(isWish)?.opt_value;
 
 const lengthOf = (cidr: string): number => Number(cidr.split("/")[1]);
 
@@ -32,11 +35,22 @@ function sourceOf(view: ReadView, portId: string, without?: string): PooledSubne
   return pooled.find((s) => s.id === has?.subnet_id) ?? pooled[0];
 }
 
+/** @throws ApiError, before anything is written */
 function delegate(tx: Tx, port: Port, prefixlen: number, { id, subnetpool_id }: PooledSubnet, ctx: ApiContext): void {
   const pool = ctx.visible(subnetPoolResource, subnetpool_id);
   const { family, network, prefix } = choose(tx, pool, { cidr: undefined, prefixlen });
   const cidr = claim(tx, pool, port.project_id, formatCidr({ family, address: network, network, prefix }));
   tx.put(delegatedPrefixTable, { id: port.id, subnetpool_id: pool.id, project_id: port.project_id, subnet_id: id, cidr });
+}
+
+/** As above, if nothing is against it: nobody asks for a prefix now, so that there is none keeps the port from nothing else. */
+function delegateIfFree(tx: Tx, port: Port, prefixlen: number, source: PooledSubnet, ctx: ApiContext): void {
+  if (port.port_security_enabled && port.allowed_address_pairs.length >= ADDRESS_PAIRS_MAX) return;
+  try {
+    delegate(tx, port, prefixlen, source, ctx);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+  }
 }
 
 function release(tx: Tx, row: DelegatedPrefix): void {
@@ -78,7 +92,7 @@ function adjust(tx: Tx, port: Port, ctx: ApiContext, said: boolean): void {
     const source = sourceOf(tx, port.id);
     if (Number.isNaN(length)) refuse(`the value of '${PREFIX_OPTION}' is '${show(wish(tx, port.id))}', and must be the length of a prefix`);
     else if (source === undefined) refuse(`'${PREFIX_OPTION}' needs an address of a subnet that has DHCPv6 and is of a subnet pool: prefixes are delegated from that`);
-    else delegate(tx, tx.get(portTable, port.id)!, length, source, ctx);
+    else (said ? delegate : delegateIfFree)(tx, tx.get(portTable, port.id)!, length, source, ctx);
   }
   allowPrefix(tx, port.id);
 }
@@ -86,7 +100,7 @@ function adjust(tx: Tx, port: Port, ctx: ApiContext, said: boolean): void {
 const ofPort = extendResource(portResource, {
   create: (tx, port, _input, ctx) => adjust(tx, port, ctx, true),
   update(tx, port, changes, ctx) {
-    if (changes.extra_dhcp_opts !== undefined || changes.fixed_ips !== undefined) adjust(tx, port, ctx, changes.extra_dhcp_opts !== undefined);
+    if (changes.extra_dhcp_opts !== undefined || changes.fixed_ips !== undefined) adjust(tx, port, ctx, ((changes.extra_dhcp_opts ?? []) as readonly Named[]).some(isWish));
     else allowPrefix(tx, port.id);
   },
   remove(tx, port) {

@@ -107,6 +107,23 @@ describe("by the API", () => {
     expect([prefixOf(port), pairs(port), used()]).toEqual([first, [first], most]);
   });
 
+  test("a wish that nobody says now keeps a port from no address: without room in the pool, or among its pairs, it has no prefix", async () => {
+    const port = await cloud.port(net, wish("59"));
+    await put(port, { fixed_ips: [] });
+    const other = await cloud.port(net, wish("59"));
+    const back = async (): Promise<unknown[]> => [(await cloud.h.call("PUT", `/v2.0/ports/${port}`, { port: { fixed_ips: [{ subnet_id: subnet }] } })).status, prefixOf(port), pairs(port).length];
+    expect(await back()).toEqual([200, undefined, 0]);
+    expect(await refused(wish("59"), port), "said").toBe("409 SubnetPoolQuotaExceeded");
+    for (const extra_dhcp_opts of [[], [{ opt_name: "mtu", opt_value: "1300", ip_version: 4 }]]) expect((await put(port, { extra_dhcp_opts })).port.id).toBe(port);
+    await cloud.h.settled();
+    expect(problems(cloud.h.view)).toEqual([expect.objectContaining({ resources: [{ type: "port", id: port }] })]);
+    await cloud.h.call("DELETE", `/v2.0/ports/${other}`);
+    await put(port, { fixed_ips: [], allowed_address_pairs: Array.from({ length: 10 }, (_, i) => ({ ip_address: `192.0.2.${i + 1}` })) });
+    expect(await back()).toEqual([200, undefined, 10]);
+    await put(port, { fixed_ips: [], allowed_address_pairs: [] });
+    expect(await back()).toEqual([200, "2001:db8:0:20::/59", 1]);
+  });
+
   test("addresses that machines make themselves go with their subnet, and prefixes that are routed to them", async () => {
     const open = (await cloud.h.create("network", {})).id;
     const stateless = (await cloud.h.create("subnet", { network_id: open, ip_version: 6, subnetpool_id: pool, ipv6_ra_mode: "dhcpv6-stateless", ipv6_address_mode: "dhcpv6-stateless" })).id;
