@@ -3,6 +3,7 @@
 import { answer, type App } from "#app";
 import { toldRoutes } from "../ipam/model.ts";
 import { declinedAddressTable, dhcpSettings, portDhcpOptsTable, portOfferTable, routesBeside, subnetOfferTable, subnetRouteTable } from "./model.ts";
+import { explains } from "./explain.ts";
 import { converters, portExtension, references } from "./options.ts";
 import { dhcpRequest, requestCounter } from "./packet-in.ts";
 import { problems } from "./problems.ts";
@@ -36,6 +37,7 @@ export default {
   services: [routerAdvertisements],
   counters: [requestCounter],
   problems,
+  explains,
   problemKinds: {
     address_declined: {
       cause: "a machine does not take an address of its port by DHCP: it found that somebody else uses it", cure: "find who does: ports without port security and machines on a physical network can. Or give the port another address",

@@ -1,6 +1,6 @@
 // dhcp's entities, and what other apps may say to machines by it. Everything else it answers with is l2's and ipam's.
-import { defineSettings, defineSoftTable, defineTable, learned, type Fact, type LiveView, type ReadView, type Row } from "#app";
-import { addressesOf, addressId, addressTable, deviceOwner, hasPair, isNetworkPort, portTable, type Port } from "../l2/model.ts";
+import { defineSettings, defineSoftTable, defineTable, learned, type Fact, type LiveView, type PacketStart, type PacketStop, type ReadView, type Row } from "#app";
+import { activeAttachment, addressesOf, addressId, addressTable, deviceOwner, hasPair, isNetworkPort, portTable, type Port } from "../l2/model.ts";
 import { ON_LINK, subnetTable, type HostRoute, type Subnet } from "../ipam/model.ts";
 
 export { checkRoom, extraOptions, portDhcpOptsTable, unsentOptions, type DhcpOpt, type OptionFamily } from "./port-options.ts";
@@ -114,3 +114,11 @@ export const advertisedSubnets = (view: ReadView, networkId: string): Subnet[] =
     .by(subnetTable, "network", networkId)
     .filter((s) => s.ip_version === 6 && s.ipv6_ra_mode !== null)
     .sort((a, b) => (a.id < b.id ? -1 : 1));
+
+/** The port that asks its network so by a traced packet, as it may: where its MAC or its place is the reason, nobody has to answer. */
+export function asksNetwork(view: ReadView, { question, start }: PacketStop, asked: PacketStart["fields"]): Port | undefined {
+  const port = question === undefined ? undefined : view.get(portTable, question.from);
+  if (port === undefined || start === undefined || !port.admin_state_up || activeAttachment(view, port.id) === undefined) return undefined;
+  if (port.port_security_enabled && start.sourceMac !== port.mac_address) return undefined;
+  return Object.entries(asked).every(([name, value]) => start.fields[name as keyof typeof asked] === value) ? port : undefined;
+}

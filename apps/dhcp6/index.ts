@@ -1,5 +1,6 @@
 // dhcp6: ports learn their IPv6 addresses and the rest from the controller, out of the model (RFC 8415), stateful or stateless.
 import type { App } from "#app";
+import { explains } from "./explain.ts";
 import { serverIdentity } from "./identity.ts";
 import { dhcp6ServerTable, portPrefixTable } from "./model.ts";
 import { extend, problems } from "./options.ts";
@@ -21,6 +22,7 @@ export default {
   services: [serverIdentity],
   counters: [requestCounter],
   problems,
+  explains,
   problemKinds: {
     option_not_sent: { cause: "a port has DHCPv6 options that no server may send, or with values of another type", cure: "correct `extra_dhcp_opts` of the port" },
   },

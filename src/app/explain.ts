@@ -121,11 +121,13 @@ export interface Traffic {
 
 /**
  * What an app says of packets that are traced. Of beginnings a cause counts before any start, which is the first that some app knows; where a packet
- * ended the app of the table is asked first, then the others in their order, and the first that knows counts.
+ * ended all are asked for whom it was (`unanswered`), then the app of the table why, then the others in their order, and the first that knows counts.
  */
 export interface Explains {
   /** `ask`: what other apps answer of how machines send. */
   begin?(this: void, view: LiveView, question: PacketQuestion, ask: Ask): PacketStart | PacketCause | undefined;
+  /** Why your app does not answer what machines ask of their network: wherever the packet ended on its way to all, that is no reason. undefined: it is nothing of yours, or may not be sent. */
+  unanswered?(this: void, view: LiveView, stop: PacketStop): PacketCause | undefined;
   cause?(this: void, view: LiveView, stop: PacketStop, ask: Ask): PacketCause | undefined;
   /** Hosts that take up a frame for a MAC which another sends to the physical network of a network (its key), the one that does so now first. */
   takers?(this: void, view: LiveView, networkKey: number, mac: string): readonly string[];

@@ -45,6 +45,7 @@ function closed(view: ReadView, port: Port): PacketCause | undefined {
 
 function spoofed({ id, mac_address: own, allowed_address_pairs: pairs }: Port, { question, start }: PacketStop): PacketCause {
   const { sourceMac: mac, source: ip } = start!;
+  if (ip === "0.0.0.0") return addressless(id, own, mac);
   const named = question?.sourceMac !== undefined && question.sourceMac !== own;
   return {
     reason: "port_security", text: `port ${id} may not send as ${ip} from ${mac}: ${named ? "the MAC address" : "the address"} is not its own, and no allowed address pair names it`, resources: [{ type: "port", id }],
@@ -52,5 +53,15 @@ function spoofed({ id, mac_address: own, allowed_address_pairs: pairs }: Port, {
       text: "if its machine is to send so, allow it as an address pair of the port",
       call: { method: "PUT", path: `/v2.0/ports/${id}`, body: { port: { allowed_address_pairs: [...pairs.map((p) => ({ ip_address: p.ip_address, ...(p.mac_address !== "" && { mac_address: p.mac_address }) })), { ip_address: ip, ...(mac !== own && { mac_address: mac }) }] } } },
     },
+  };
+}
+
+/** What machines send that have no address yet: no address pair lets another MAC do so. */
+function addressless(id: string, own: string, mac: string): PacketCause {
+  const resources = [{ type: "port", id }];
+  if (mac === own) return { reason: "port_security", text: `port ${id} may send nothing but DHCP requests without an address (0.0.0.0)`, resources, cure: { text: "let its machine send as the port's address" } };
+  return {
+    reason: "port_security", text: `port ${id} may not send as 0.0.0.0 from ${mac}: the MAC address is not its own, and DHCP is answered to its own, ${own}, alone`, resources,
+    cure: { text: `let its machine have the MAC address of the port, ${own}, or make a port with the machine's: no allowed address pair helps` },
   };
 }

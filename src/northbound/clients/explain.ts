@@ -26,7 +26,7 @@ const KNOWN = ["from", "to", "protocol", "port"] as const;
 const AT_ONCE = { all: 8, ofProject: 2 };
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
 /** Reasons that are the tenants' to know, and to mend, where all that they name is to be seen. */
-const OPEN: ReadonlySet<string> = new Set(["security_group", "port_security", "admin_state_down", "not_plugged", "unknown_address", "elsewhere", "no_gateway", "no_route", "unresolved", "not_served", "mtu", "ttl"]);
+const OPEN: ReadonlySet<string> = new Set(["security_group", "port_security", "admin_state_down", "not_plugged", "unknown_address", "elsewhere", "no_gateway", "no_route", "unresolved", "not_served", "no_dhcp", "mtu", "ttl"]);
 /** Those of hosts and switches. */
 const OPERATORS: ReadonlySet<string> = new Set(["wrong_host", "tunnel_down", "port_closed", "missing_flow", "foreign_flow"]);
 

@@ -6,7 +6,7 @@ import type { TracerParts } from "./parts.ts";
 
 type Parts = Pick<TracerParts, "apps" | "guard" | "view" | "ask" | "layout">;
 
-function* answers<H extends "begin" | "takers" | "tunnel" | "entrance" | "behind" | "waits", R>({ apps, guard }: Parts, hook: H, run: (of: NonNullable<Explains[H]>) => R): Iterable<R> {
+function* answers<H extends "begin" | "takers" | "tunnel" | "entrance" | "behind" | "waits" | "unanswered", R>({ apps, guard }: Parts, hook: H, run: (of: NonNullable<Explains[H]>) => R): Iterable<R> {
   for (const app of apps) {
     const of: App["explains"] = app.explains;
     const asked = of?.[hook];
@@ -40,6 +40,8 @@ export const tunnelKnown = (parts: Parts, from: string, to: string, type: string
 export const entranceOf = (parts: Parts, port: string): PacketEntrance | undefined => first(answers(parts, "entrance", (entrance) => entrance(parts.view, port)));
 
 export const behindOf = (parts: Parts, chassis: string, ofport: number, vlan: number): string | undefined => first(answers(parts, "behind", (behind) => behind(parts.view, chassis, ofport, vlan)));
+
+export const unansweredOf = (parts: Parts, stop: PacketStop): PacketCause | undefined => first(answers(parts, "unanswered", (unanswered) => unanswered(parts.view, stop)));
 
 export const waitsOn = (parts: Parts, stop: PacketStop): boolean => [...answers(parts, "waits", (waits) => waits(parts.view, stop))].includes(true);
 

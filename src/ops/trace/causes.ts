@@ -2,7 +2,7 @@
 import type { PacketCause, PacketQuestion, PacketStart, PacketStop } from "#app";
 import { formatMatch } from "node-openflow";
 import { registerOfPacket } from "../../pipeline/naming.ts";
-import { macText } from "./apps.ts";
+import { macText, unansweredOf } from "./apps.ts";
 import type { Asking } from "./asking.ts";
 import type { SwitchView, TracedFlow } from "./switch-view.ts";
 import type { TracerParts } from "./parts.ts";
@@ -96,6 +96,8 @@ export function causeOf(parts: TracerParts, { end, left, question, start }: Outc
   const flow = end?.hop?.flow?.ref.state === "desired" ? end.hop.flow.ref.flow : undefined;
   const why = flow === undefined ? undefined : engine.provenance(flow);
   const stop = stopOf(parts, end, question, start, why?.rule);
+  const unanswered = unansweredOf(parts, stop);
+  if (unanswered !== undefined) return unanswered;
   const first = apps.filter((app) => app.name === stop.app);
   for (const app of [...first, ...apps.filter((one) => one.name !== stop.app)]) {
     const { cause } = app.explains ?? {};
