@@ -1,4 +1,4 @@
-// Bindings through the real API and engine; what Nova hears of them is tested in apps/nova, what packets see in test/integration/hosts/live-migration.test.ts.
+// Bindings through the real API and engine; what Nova hears of them is tested in apps/nova, what packets see in test/integration/mobility/live-migration.test.ts.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Harness, textOf, type Answer } from "../../test/support/harness.ts";
 import { arrivalTable, attachmentTable, inactiveBindingTable } from "../l2/model.ts";

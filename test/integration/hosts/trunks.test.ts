@@ -210,7 +210,7 @@ describe.skipIf(Lab.missing().length > 0)("trunks", () => {
       await cloud.active(sub.id);
       expect((await cloud.show("port", sub.id))["binding:host_id"]).toBe(host);
     }
-    // Each move may lose as many as that of a port without a trunk (live-migration.test.ts).
+    // Each move may lose as many as that of a port without a trunk (mobility/live-migration.test.ts).
     for (const p of pings) {
       const { sent, received, duplicates } = await p.stop();
       expect(duplicates, "answered by one at a time").toBe(0);
