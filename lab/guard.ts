@@ -105,9 +105,9 @@ function onSignal(signal: NodeJS.Signals): void {
 
 /** Removes what runs left whose process is no longer alive. Returns their names. */
 export async function sweep(): Promise<string[]> {
-  const [spaces, dirs] = await Promise.all([list("/run/netns"), list(ROOT)]);
+  const [spaces, files, dirs] = await Promise.all([list("/run/netns"), list("/etc/netns"), list(ROOT)]);
   const runs = new Map<string, string>();
-  for (const entry of [...spaces, ...dirs]) {
+  for (const entry of [...spaces, ...files, ...dirs]) {
     const run = NAME.exec(entry)?.[0].slice(0, -1);
     if (run !== undefined) runs.set(run, dirs.find((dir) => dir.startsWith(`${run}-`)) ?? "");
   }

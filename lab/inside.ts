@@ -239,6 +239,8 @@ done
 for file in /run/netns/"$run"-*; do
   [ -e "$file" ] && ip netns del "$(basename "$file")" 2>/dev/null
 done
+rm -rf /etc/netns/"$run"-*
+rmdir /etc/netns 2>/dev/null
 ours
 if [ -n "$dir" ]; then rm -rf "$dir"; [ -e "$dir" ] && { sleep 0.2; rm -rf "$dir"; }; fi
 exit 0

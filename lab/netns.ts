@@ -1,5 +1,6 @@
 // A network namespace of the lab: the base of hypervisors, VMs, controller nodes and hosts on a physical network.
 
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { exec, type ExecOptions, type ExecResult, Running, type SpawnOptions } from "./exec.ts";
 
 /** What a namespace needs of the lab that owns it. */
@@ -18,6 +19,17 @@ export async function ipBatch(commands: readonly string[], netns?: string): Prom
   await exec(["ip", ...(netns === undefined ? [] : ["-n", netns]), "-batch", "-"], { input: commands.join("\n") + "\n" });
 }
 
+/**
+ * `ip netns exec` binds files of /etc/netns/NAME over those of /etc. Without it a DHCP client that somebody starts in a VM, with the script that its
+ * package brings, would write this machine's own /etc/resolv.conf, and the machine would find no names any more. The reaper takes it away.
+ */
+async function ownResolver(netns: string): Promise<void> {
+  const dir = `/etc/netns/${netns}`;
+  const make = () => mkdir(dir, { recursive: true });
+  await make().catch(make); // another lab may have taken away the empty /etc/netns between its two steps
+  await writeFile(`${dir}/resolv.conf`, "# Of a namespace of Axion's lab: what a DHCP client in it is told comes here.\n");
+}
+
 export class NetNs {
   /** The name inside the lab, such as hv1. */
   readonly name: string;
@@ -32,10 +44,17 @@ export class NetNs {
     this.netns = `${owner.run}-${name}`;
   }
 
-  /** Makes the namespace, with loopback up. */
+  /** Makes the namespace, with loopback up and a resolver file of its own. */
   async createNetns(): Promise<void> {
+    await ownResolver(this.netns);
     await exec(["ip", "netns", "add", this.netns]);
     await ipBatch(["link set lo up"], this.netns);
+  }
+
+  /** Takes away the namespace, with its links and its resolver file; what runs in it has ended. */
+  protected async deleteNetns(): Promise<void> {
+    await exec(["ip", "netns", "del", this.netns]);
+    await rm(`/etc/netns/${this.netns}`, { recursive: true, force: true });
   }
 
   /** Runs a command in this namespace. @throws CommandError */

@@ -145,7 +145,7 @@ export class Vm extends Guest {
         // ended by itself
       }
     }
-    await exec(["ip", "netns", "del", this.netns]);
+    await this.deleteNetns();
   }
 }
 

@@ -21,8 +21,15 @@ npm_packages() {
   sum=$(cksum <package-lock.json)
   if [ -f "$hidden" ] && { [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] || [ ! package-lock.json -nt "$hidden" ]; }; then return; fi
   say "installing npm packages ..."
+  # A machine that finds no names has npm wait for each of some hundred packages: hours, without a word. One question tells.
+  local answers=(--prefer-offline)
+  if ! within timeout 60 npm view commander version >/dev/null 2>&1; then
+    answers=(--offline)
+    say "the npm registry does not answer within a minute: what npm has stored is used"
+  fi
   # dev: the compiler is among them, whatever NODE_ENV says
-  within npm ci --include=dev --no-audit --no-fund --loglevel=error >&2 || die "npm packages could not be installed; see above, then: npm ci"
+  within npm ci --include=dev --no-audit --no-fund --loglevel=error "${answers[@]}" >&2 ||
+    die "npm packages could not be installed; see above; when this machine reaches the registry (npm ping): npm ci"
   printf '%s\n' "$sum" >"$stamp"
 }
 

@@ -34,6 +34,14 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n env "PATH=$PATH" "HOME=$HOME" "AXION_NIGHTLY=${AXION_NIGHTLY:-}" "$@"; fi
 }
 
+# What of this machine is not ours: tests that change it have broken something of somebody's.
+machine_state() {
+  cksum /etc/resolv.conf /etc/hosts 2>/dev/null || true
+  echo "host name $(uname -n)"
+  ip rule show 2>/dev/null | sed "s/^/rule /" || true
+  as_root nft list ruleset 2>/dev/null | sed -E "s/packets [0-9]+ bytes [0-9]+//; s/^/nft /" || true
+}
+
 deps() { within bash scripts/install-deps.sh "$@"; }
 
 # What is started now ends when the npm ends that started us: npm hands on SIGTERM and SIGINT, but dies of others.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests, unit to real switch: test.sh [--long | --nightly] [vitest's arguments]. Alone it runs what is not tagged "long", --long what is, --nightly
-# all in its longest form. Types, the console's and lint count as one test each; --long leaves them out.
+# all in its longest form. Types, the console's, lint and that this machine is as it was count as one test each; --long has the last alone.
 # The last lines name what was skipped and what passed only when it was run again; the very last is "N passed, N failed". Fails when something did.
 source "$(dirname "$0")/lib.sh"
 # More files than this that fail are no matter of a late switch.
@@ -25,11 +25,12 @@ esac
 
 report=$(mktemp -d)
 trap 'rm -rf "$report"' EXIT
-checks=0 failed=() lint=
+checks=1 failed=() lint=
+machine_state >"$report/machine"
 if [ "$stage" = second ]; then
   build
 else
-  checks=3
+  checks=4
   # Lint is some minutes of one core, beside the types and the first tests, which are processes that wait for nobody.
   node node_modules/eslint/bin/eslint.js . >"$report/lint" 2>&1 & lint=$!
   slowly "checking types" node node_modules/typescript-native/bin/tsc -b || failed+=(types)
@@ -56,5 +57,6 @@ fi
 if [ "$(id -u)" != 0 ]; then # what the tests wrote as root belongs to whoever runs them
   sudo -n chown -R --from=root "$(id -u):$(id -g)" . "$report" || true
 fi
+machine_state | diff "$report/machine" - >&2 || failed+=("this machine is as it was: see the lines above")
 [ ${#failed[@]} = 0 ] || say "failed: ${failed[*]}"
 node dist/scripts/test-report.js summary "$stage" "$checks" "${#failed[@]}" "$status" "$report/tests.json" "${again[@]}"

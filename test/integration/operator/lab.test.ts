@@ -2,7 +2,7 @@
 // itself, and the promise that destroying a lab leaves nothing.
 
 import { spawn } from "node:child_process";
-import { readdir } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import http from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { request } from "../../../lab/controller.ts";
@@ -23,12 +23,13 @@ async function plainBridge(hypervisor: Hypervisor, remote: Hypervisor, type = "g
 }
 
 async function left(run: string): Promise<string[]> {
-  const [spaces, files, processes] = await Promise.all([
+  const [spaces, resolvers, files, processes] = await Promise.all([
     readdir("/run/netns"),
+    readdir("/etc/netns").catch(() => []),
     readdir("/tmp"),
     exec(["ps", "-eo", "pid,args"]),
   ]);
-  return [...spaces, ...files, ...processes.stdout.split("\n")].filter((entry) => entry.includes(`${run}-`));
+  return [...spaces, ...resolvers, ...files, ...processes.stdout.split("\n")].filter((entry) => entry.includes(`${run}-`));
 }
 
 for (const underlay of ["ipv4", "ipv6"] as const) {
@@ -206,6 +207,28 @@ test("a real DHCP client configures what it is told", async () => {
   }
 });
 
+test("DHCP clients with the scripts that their packages bring write the resolver file of their namespace, not the machine's", async () => {
+  const machine = await readFile("/etc/resolv.conf", "utf8");
+  const lab = await Lab.create();
+  try {
+    const server = await lab.addOutside({ name: "server", physnet: "p" });
+    await server.setAddress("10.1.0.1/24");
+    await server.configure("route add default dev eth0");
+    await server.spawn([process.execPath, "-e", DHCP_SERVER]).waitFor(/up/);
+    for (const argv of [["dhclient", "-1", "-lf", `${lab.dir}/leases`, "-pf", `${lab.dir}/pid`, "eth0"], ["udhcpc", "-n", "-q", "-i", "eth0"]]) {
+      const client = await lab.addOutside({ name: argv[0]!, physnet: "p" });
+      await client.configure("link set eth0 up");
+      await client.exec(argv);
+      expect((await client.exec(["cat", "/etc/resolv.conf"])).stdout).toContain("nameserver 9.9.9.9");
+      expect(await readFile("/etc/resolv.conf", "utf8")).toBe(machine);
+    }
+  } finally {
+    await lab.destroy();
+    if ((await readFile("/etc/resolv.conf", "utf8")) !== machine) await writeFile("/etc/resolv.conf", machine);
+  }
+  expect(await left(lab.run)).toEqual([]);
+});
+
 // Answers every DHCP request with the same lease.
 const DHCP_SERVER = `
 const socket = require("node:dgram").createSocket({ type: "udp4", reuseAddr: true });
@@ -238,7 +261,7 @@ test("what a dead run left is swept, what a living one has is not", async () => 
   const run = `ax${holder.pid ?? 0}a`;
   await exec(["ip", "netns", "add", `${run}-hv1`]);
   const lodger = spawn("ip", ["netns", "exec", `${run}-hv1`, "sleep", "60"], { stdio: "ignore" });
-  await exec(["mkdir", "-p", `/tmp/${run}-test`]);
+  await Promise.all([`/tmp/${run}-test`, `/etc/netns/${run}-hv1`].map((dir) => mkdir(dir, { recursive: true })));
   await until("lodger", async () => (await exec(["ip", "netns", "pids", `${run}-hv1`])).stdout.trim() !== "");
   expect(await Lab.sweep()).not.toContain(run);
   holder.kill("SIGKILL");

@@ -208,7 +208,7 @@ test("the unit is one that systemd takes", async () => {
 
 /** Namespaces, files and processes that bear the name of a run of the lab. */
 async function leftOfLab(name: string): Promise<string[]> {
-  const [spaces, processes, files] = await Promise.all([exec(["ip", "netns"]), exec(["ps", "-eo", "pid,args"]), exec(["ls", "/tmp"])]);
+  const [spaces, processes, files] = await Promise.all([exec(["ip", "netns"]), exec(["ps", "-eo", "pid,args"]), exec(["ls", "/tmp", "/etc/netns"], { allowFailure: true })]);
   return [spaces, processes, files].flatMap(({ stdout }) => stdout.split("\n")).filter((line) => line.includes(name));
 }
 
