@@ -22,8 +22,8 @@ export const opsLists: readonly OpsList[] = [{
   path: "drops",
   about: "what switches drop of packets of ports, by port and reason",
   filters: {
-    port: { about: "of the port with this id" },
-    project: { about: "of ports of this project" },
+    port: { about: "of this port, by id or name", resource: ["port"] },
+    project: { about: "of ports of this project", project: true },
     switch: { about: "at this host", chassis: true },
     reason: { about: "for this reason", values: REASONS },
   },

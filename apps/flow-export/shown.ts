@@ -26,7 +26,7 @@ export const opsLists: readonly OpsList[] = [{
   filters: {
     domain: { about: "observationDomainId, of a host", ...NUMBER },
     point: { about: "observationPointId, of a port", ...NUMBER },
-    port: { about: "the port with this id" },
+    port: { about: "this port, by id or name", resource: ["port"] },
   },
   rows,
 }];

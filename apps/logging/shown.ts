@@ -14,6 +14,8 @@ function* rows(view: LiveView, { project, log, port, event }: Readonly<Record<st
 export const opsLists: readonly OpsList[] = [{
   path: "logs",
   about: "what security groups accepted and dropped of logged ports lately, the latest first",
-  filters: { project: { about: "logs of this project" }, log: { about: "of the log with this id" }, port: { about: "of the port with this id" }, event: { about: "of this kind", values: ["ACCEPT", "DROP"] } },
+  filters: {
+    project: { about: "logs of this project", project: true }, log: { about: "of this log, by id or name", resource: ["log"] }, port: { about: "of this port, by id or name", resource: ["port"] }, event: { about: "of this kind", values: ["ACCEPT", "DROP"] },
+  },
   rows,
 }];

@@ -14,7 +14,7 @@ function* rows(view: LiveView, { project, label }: Readonly<Record<string, strin
 export const opsLists: readonly OpsList[] = [{
   path: "metering",
   about: "metering labels, and what crossed the edge and was counted under each",
-  filters: { project: { about: "of this project" }, label: { about: "the label with this id" } },
+  filters: { project: { about: "of this project", project: true }, label: { about: "this label, by id or name", resource: ["metering_label"] } },
   rows,
 }];
 

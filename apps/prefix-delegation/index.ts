@@ -34,7 +34,7 @@ const derive = [
 const opsLists: readonly OpsList[] = [{
   path: "delegated-prefixes",
   about: "prefixes that are delegated to ports, of which pool, and where they are routed to (null: the port has no address there any more)",
-  filters: { project: { about: "of this project" } },
+  filters: { project: { about: "of this project", project: true } },
   *rows(view: LiveView, { project }): Iterable<object> {
     for (const row of view.all(delegatedPrefixTable)) {
       if (project === undefined || row.project_id === project) yield { port: row.id, project: row.project_id, prefix: row.cidr, subnetpool: row.subnetpool_id, next_hop: nextHopOf(view, row) ?? null };

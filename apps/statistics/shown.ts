@@ -15,7 +15,11 @@ function* rows(view: LiveView, asked: Readonly<Record<string, string>>): Iterabl
 export const opsLists: readonly OpsList[] = [{
   path: "statistics",
   about: "what ports, routers and floating IPs have let pass",
-  filters: { type: { about: "of these alone", values: countedResources }, project: { about: "of this project" }, id: { about: "the one with this id" } },
+  filters: {
+    type: { about: "of these alone", values: countedResources },
+    project: { about: "of this project", project: true },
+    id: { about: "this one, by id or name", resource: ({ type }) => (type === undefined ? countedResources : [type]) },
+  },
   rows,
 }];
 

@@ -2,13 +2,29 @@
 // app's services keep as facts. What happens many times a second is counted as it happens.
 import type { LiveView } from "./soft-table.ts";
 
+export interface OpsFilter {
+  readonly about: string;
+  readonly values?: readonly string[];
+  /** The id of a chassis that is there: else 404. */
+  readonly chassis?: true;
+  /** A whole number from one to another. */
+  readonly integer?: readonly [least: number, most: number];
+  /**
+   * Types of resources, which may hang on the other filters: the id of one of them, or a name that only one has; `rows` is given the id. A name that several have
+   * is 400 with their ids. None has it: `rows` is given the text, for what was deleted, and 400 is answered if that finds nothing.
+   */
+  readonly resource?: readonly string[] | ((asked: Readonly<Record<string, string>>) => readonly string[]);
+  /** The id of a project: 400 if nothing is found and nothing here is of that project. */
+  readonly project?: true;
+}
+
 /** A list on the ops listener: `GET /<path>` is a JSON array of what `rows` gives. */
 export interface OpsList {
   /** One word, as `tunnels`; unique among apps and what the core has there. */
   readonly path: string;
   readonly about: string;
   /** Query parameters, each given once at most; one that is not among these, or not of these values, is refused with 400 naming it. */
-  readonly filters?: Readonly<Record<string, { readonly about: string; readonly values?: readonly string[]; /** The id of a chassis that is there: else 404. */ readonly chassis?: true; /** A whole number from one to another. */ readonly integer?: readonly [least: number, most: number] }>>;
+  readonly filters?: Readonly<Record<string, OpsFilter>>;
   /** What is listed, by the filters that were given; written as it comes, so that there may be much. */
   rows(this: void, view: LiveView, asked: Readonly<Record<string, string>>): Iterable<object>;
 }

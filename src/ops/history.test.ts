@@ -9,6 +9,7 @@ import { Model } from "../model/model.ts";
 import type { KvStore } from "../store/kv.ts";
 import { openStore } from "../store/open.ts";
 import { historyRoutes } from "./history.ts";
+import { Named } from "./named.ts";
 import { createOps, type OpsServer } from "./server.ts";
 
 const things = defineTable<Row & { readonly name: string }>()("thing", { resource: "thing" });
@@ -21,7 +22,7 @@ beforeAll(async () => {
   model = await Model.open(store, [things]);
   for (const name of ["a", "b", "c"]) await model.transact({ requestId: `req-${name}`, call: "PUT /v2.0/things/1", user: "u", project: "p" }, (tx) => tx.put(things, { id: "1", name }));
   ops = createOps({ log: pino({ level: "silent" }), providers: nothing });
-  historyRoutes(ops, new History(store, model, [things]));
+  historyRoutes(ops, new History(store, model, [things]), new Named([things], model.view));
 });
 afterAll(async () => {
   await ops.close();
@@ -37,7 +38,8 @@ test("the list, one generation, a difference", async () => {
   const { body } = await get("/history");
   expect((body as { generation: number }[]).map((commit) => commit.generation)).toEqual([3, 2, 1]);
   expect((await get("/history?limit=1&until=2")).body).toMatchObject([{ generation: 2 }]);
-  expect((await get("/history?project=other")).body).toEqual([]);
+  expect((await get("/history?project=p&limit=1")).body).toMatchObject([{ generation: 3 }]);
+  expect(await get("/history?project=other")).toEqual({ status: 400, body: { error: { code: "BAD_QUERY", message: "query parameter project: nothing here is of a project 'other'; projects are given by their ids" } } });
   const row = (name: string) => ({ id: "1", name });
   expect((await get("/history/2")).body).toEqual({
     generation: 2, at: expect.any(String) as string, call: "PUT /v2.0/things/1", request_id: "req-b", user: "u", project: "p", changes: [{ type: "thing", id: "1", before: row("a"), after: row("b") }],
@@ -70,7 +72,7 @@ test("a question whose client went away ends and makes room for others", async (
     },
   } as unknown as KvStore;
   const own = createOps({ log: pino({ level: "silent" }), providers: nothing });
-  historyRoutes(own, new History(endless, model, [things]));
+  historyRoutes(own, new History(endless, model, [things]), new Named([things], model.view));
   await own.listen({ host: "127.0.0.1", port: 0 });
   const { port } = own.server.address() as AddressInfo;
   const clients = Array.from({ length: 4 }, () => http.get({ host: "127.0.0.1", port, path: "/history/diff?from=1", agent: false }).on("error", () => undefined));
@@ -99,4 +101,23 @@ describe("a bad question", () => {
     const answer = await get(url);
     expect([answer.status, (answer.body as { error: { message: string } }).error.message]).toEqual([status, message]);
   });
+});
+
+// Last: it changes what there is.
+test("of a resource by its name, of one that was deleted by its id; what never was is said not to be there", async () => {
+  const generations = async (resource: string): Promise<unknown> => {
+    const { status, body } = await get(`/history?resource=${resource}`);
+    return status === 200 ? (body as { generation: number }[]).map(({ generation }) => generation) : body;
+  };
+  expect(await generations("c")).toEqual([3, 2, 1]);
+  expect(await generations("1")).toEqual([3, 2, 1]);
+  expect(await generations("nosuch")).toEqual({ error: { code: "BAD_QUERY", message: "query parameter resource: there is no API resource 'nosuch', and no change of one with this id" } });
+  await model.transact({ requestId: "req-d", call: "POST /v2.0/things" }, (tx) => {
+    tx.put(things, { id: "2", name: "c" });
+    tx.put(things, { id: "3", name: "gone" });
+  });
+  await model.transact({ requestId: "req-e", call: "DELETE /v2.0/things/3" }, (tx) => tx.delete(things, "3"));
+  expect(await generations("c")).toEqual({ error: { code: "BAD_QUERY", message: "query parameter resource: several things have the name c: 1, 2" } });
+  expect(await generations("3")).toEqual([5, 4]);
+  expect(await generations("gone")).toMatchObject({ error: { code: "BAD_QUERY" } });
 });

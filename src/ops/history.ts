@@ -3,6 +3,7 @@ import type { FastifyReply } from "fastify";
 import { NotKept, type History } from "../model/past/history.ts";
 import { instantOf } from "./flows/instant.ts";
 import type { FlowDifference } from "./flows/past.ts";
+import { noProject, type Named } from "./named.ts";
 import { BadQuery, queryOf, type OpsServer } from "./server.ts";
 
 /** Commits in one answer. */
@@ -30,7 +31,7 @@ function limitOf(query: ReadonlyMap<string, string>): number {
 }
 
 /** Adds `GET /history`, `/history/diff` and `/history/{generation}`. `flowsOf`: what became of a switch's flows. */
-export function historyRoutes(server: OpsServer, history: History, flowsOf?: (from: number, to: number, id: string) => Promise<FlowDifference>): void {
+export function historyRoutes(server: OpsServer, history: History, named: Pick<Named, "idOf" | "hasProject">, flowsOf?: (from: number, to: number, id: string) => Promise<FlowDifference>): void {
   let running = 0;
   const failure = (code: string, message: string): { error: { code: string; message: string } } => ({ error: { code, message } });
   type Answer = readonly [status: number, body: unknown];
@@ -55,10 +56,17 @@ export function historyRoutes(server: OpsServer, history: History, flowsOf?: (fr
 
   server.get("/history", async (request, reply) => {
     const query = queryOf(request.url, ["resource", "project", "since", "until", "limit"]);
-    const asked = { resource: wordOf(query, "resource"), project: wordOf(query, "project"), since: instantOf(query, "since"), until: instantOf(query, "until"), limit: limitOf(query) };
+    const [resource, project] = [wordOf(query, "resource"), wordOf(query, "project")];
+    const id = resource === undefined ? undefined : named.idOf("resource", resource);
+    const asked = { resource: id ?? resource, project, since: instantOf(query, "since"), until: instantOf(query, "until"), limit: limitOf(query) };
     const [status, body] = await bounded(reply, async (signal) => {
       const { commits, next } = await history.list({ ...asked, signal });
       if (next !== undefined) reply.header(MORE, String(next));
+      else if (commits.length === 0) {
+        // Of what was deleted there may be changes, by its id alone.
+        if (resource !== undefined && id === undefined) throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no change of one with this id`);
+        if (project !== undefined && !named.hasProject(project)) throw noProject("project", project);
+      }
       return commits;
     });
     return reply.code(status).send(body);

@@ -35,8 +35,8 @@ export interface OpsProviders {
   removeSwitch(id: string): Promise<boolean>;
   /** Name of another controller that is the master of a host, and so knows whether it is connected. */
   otherMaster?(id: string): string | undefined;
-  /** Refuses what is not there to ask for: a table, an app, a resource. @throws BadQuery */
-  checkFlowQuery?(query: FlowQuery): void;
+  /** The query with the id of a resource for its name; refuses what is not there to ask for: a table, an app, a resource. @throws BadQuery */
+  checkFlowQuery?(query: FlowQuery): FlowQuery;
   /** May answer with more than the query asks for: it is filtered again. */
   flows(query: FlowQuery): AsyncIterable<FlowRecord> | Iterable<FlowRecord>;
   /** The same as text, and no more than the query asks for; each part is good until the next is asked for. */
@@ -268,8 +268,7 @@ export function createOps(options: OpsOptions): OpsServer {
   /** What was asked for by name must be there: an empty dump would look like an empty switch. */
   function checked(query: FlowQuery): FlowQuery {
     if (query.at === undefined && query.switch !== undefined && providers.switch(query.switch) === undefined) throw new BadQuery("switch", `there is no switch '${query.switch.slice(0, 64)}'`, 404);
-    providers.checkFlowQuery?.(query);
-    return query;
+    return providers.checkFlowQuery?.(query) ?? query;
   }
 
   server.get("/flows", async (request, reply) => {

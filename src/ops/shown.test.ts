@@ -4,17 +4,24 @@ import { defineCounter, type App, type LiveView } from "#app";
 import { pino } from "pino";
 import { hookGuard } from "../lib/hook-guard.ts";
 import { Metrics } from "../lib/metrics.ts";
-import { createOps, type OpsServer } from "./server.ts";
+import { BadQuery, createOps, type OpsServer } from "./server.ts";
 import { appCounters, appGauges, appLists } from "./shown.ts";
 
 const log = pino({ level: "silent" });
 const view = {} as LiveView;
+const named = {
+  idOf: (parameter: string, text: string): string | undefined => {
+    if (text === "twin") throw new BadQuery(parameter, "several lamps have the name twin: 1, 2");
+    return text === "desk" ? "7" : text === "7" ? "7" : undefined;
+  },
+  hasProject: (id: string) => id === "home",
+};
 let server: OpsServer | undefined;
 afterEach(() => server?.close());
 
 function serve(app: Partial<App>): OpsServer {
   server = createOps({ log, providers: { ready: () => ({ ok: true }), switches: () => [], switch: () => undefined, problems: () => [], removeSwitch: () => Promise.resolve(false), flows: () => [], onFlowEvent: () => () => undefined } });
-  appLists(server, { apps: [{ name: "light", about: "", ...app }], view, guard: hookGuard(log), log, isChassis: (id) => id === "hv1" });
+  appLists(server, { apps: [{ name: "light", about: "", ...app }], view, guard: hookGuard(log), log, isChassis: (id) => id === "hv1", named });
   return server;
 }
 
@@ -40,6 +47,26 @@ test("a filter that is a number takes numbers from one to another", async () => 
     const answer = await ops.inject(`/lamps?off-for=${wrong}`);
     expect([answer.statusCode, answer.json<{ error: { message: string } }>().error.message]).toEqual([400, `query parameter off-for: '${wrong}' is no number from 0 to 10`]);
   }
+});
+
+test("a filter of a resource takes its id or its name, and says what is not there, unless it has rows still; so does one of a project", async () => {
+  const lamps = [{ id: "7", project: "home" }, { id: "8", project: "left" }];
+  const ops = serve({ opsLists: [{ path: "lamps", about: "", filters: { lamp: { about: "", resource: ["lamp"] }, part: { about: "", resource: ({ lamp }) => [lamp === undefined ? "lamp" : "bulb", "shade"] }, project: { about: "", project: true } }, rows: (_view, { lamp, part = lamp, project }) => lamps.filter((l) => (lamp === undefined || l.id === lamp) && part === lamp && (project === undefined || l.project === project)) }] });
+  const asked = async (query: string): Promise<unknown> => {
+    const answer = await ops.inject(`/lamps?${query}`);
+    return answer.statusCode === 200 ? answer.json<{ id: string }[]>().map(({ id }) => id) : [answer.statusCode, answer.json<{ error: { message: string } }>().error.message];
+  };
+  expect(await asked("lamp=7")).toEqual(["7"]);
+  expect(await asked("lamp=desk")).toEqual(["7"]);
+  expect(await asked("lamp=8")).toEqual(["8"]);
+  expect(await asked("lamp=nosuch")).toEqual([400, "query parameter lamp: there is no lamp 'nosuch'"]);
+  expect(await asked("lamp=twin")).toEqual([400, "query parameter lamp: several lamps have the name twin: 1, 2"]);
+  expect(await asked("part=nosuch")).toEqual([400, "query parameter part: there is no lamp or shade 'nosuch'"]);
+  expect(await asked("lamp=7&part=nosuch")).toEqual([400, "query parameter part: there is no bulb or shade 'nosuch'"]);
+  expect(await asked("project=home")).toEqual(["7"]);
+  expect(await asked("project=left")).toEqual(["8"]);
+  expect(await asked("project=demo")).toEqual([400, "query parameter project: nothing here is of a project 'demo'; projects are given by their ids"]);
+  expect(await asked("project=home&lamp=desk")).toEqual(["7"]);
 });
 
 test("a list that throws costs itself", async () => {

@@ -4,6 +4,7 @@ import type { App, LiveView, OpsCounter, OpsList } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics, Sample } from "../lib/metrics.ts";
+import { Named, noneOf, noProject } from "./named.ts";
 import { BadQuery, queryOf, type OpsServer } from "./server.ts";
 
 export interface ShownParts {
@@ -12,6 +13,7 @@ export interface ShownParts {
   readonly guard: HookGuard;
   readonly log: Pick<Logger, "warn">;
   readonly isChassis: (id: string) => boolean;
+  readonly named: Pick<Named, "idOf" | "hasProject">;
 }
 
 /** Characters that are written at once: an answer of any length costs no more, and others have their turn between. */
@@ -24,8 +26,12 @@ export function appLists(server: OpsServer, parts: ShownParts): void {
   for (const app of parts.apps) {
     for (const list of app.opsLists ?? []) {
       server.get(`/${list.path}`, (request, reply) => {
-        const asked = askedOf(list, queryOf(request.url, Object.keys(list.filters ?? {})), parts.isChassis);
-        const body = Readable.from(arrayOf(list.rows(parts.view, asked)), { objectMode: false });
+        const { asked, missing } = askedOf(list, queryOf(request.url, Object.keys(list.filters ?? {})), parts);
+        const rows = list.rows(parts.view, asked)[Symbol.iterator]();
+        const first = rows.next();
+        // What was deleted may still have rows: what is there is shown.
+        if (first.done === true && missing !== undefined) throw missing;
+        const body = Readable.from(arrayOf(begun(first, rows)), { objectMode: false });
         body.on("error", (error) => parts.log.warn({ app: app.name, reason: error.message, url: request.url }, "a list broke off"));
         return reply.header("content-type", "application/json; charset=utf-8").send(body);
       });
@@ -33,16 +39,31 @@ export function appLists(server: OpsServer, parts: ShownParts): void {
   }
 }
 
-/** @throws BadQuery */
-function askedOf({ filters = {} }: OpsList, query: ReadonlyMap<string, string>, isChassis: (id: string) => boolean): Readonly<Record<string, string>> {
+/** What rows are asked for, names as ids; `missing`: what it is that is not there. @throws BadQuery */
+function askedOf({ filters = {} }: OpsList, query: ReadonlyMap<string, string>, { isChassis, named }: Pick<ShownParts, "isChassis" | "named">): { readonly asked: Readonly<Record<string, string>>; readonly missing: BadQuery | undefined } {
+  const asked = Object.fromEntries(query);
+  let missing: BadQuery | undefined;
   for (const [name, value] of query) {
-    const { values, chassis, integer } = filters[name]!;
+    const { values, chassis, integer, resource, project } = filters[name]!;
     if (value === "") throw new BadQuery(name, "is empty");
     if (values?.includes(value) === false) throw new BadQuery(name, `'${value.slice(0, 64)}' is not one of ${values.join(", ")}`);
-    if (integer !== undefined && !(/^\d{1,9}$/.test(value) && Number(value) >= integer[0] && Number(value) <= integer[1])) throw new BadQuery(name, `'${value.slice(0, 64)}' is no number from ${integer[0]} to ${integer[1]}`);
+    if (integer !== undefined && !(/^\d{1,10}$/.test(value) && Number(value) >= integer[0] && Number(value) <= integer[1])) throw new BadQuery(name, `'${value.slice(0, 64)}' is no number from ${integer[0]} to ${integer[1]}`);
     if (chassis === true && !isChassis(value)) throw new BadQuery(name, `there is no switch '${value.slice(0, 64)}'`, 404);
+    if (resource !== undefined) {
+      const types = typeof resource === "function" ? resource(asked) : resource;
+      const id = named.idOf(name, value, types);
+      if (id === undefined) missing ??= noneOf(name, value, types);
+      else asked[name] = id;
+    }
+    if (project === true && !named.hasProject(value)) missing ??= noProject(name, value);
   }
-  return Object.fromEntries(query);
+  return { asked, missing };
+}
+
+function* begun<T>(first: IteratorResult<T>, rest: Iterator<T>): Iterable<T> {
+  if (first.done === true) return;
+  yield first.value;
+  yield* { [Symbol.iterator]: () => rest };
 }
 
 function* arrayOf(rows: Iterable<object>): Generator<string> {

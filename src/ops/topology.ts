@@ -3,6 +3,7 @@
 import { chassisTable, type AnyTable, type App, type MapLink, type MapList, type MapPart, type MapPorts, type MapView, type Row } from "#app";
 import { EVENLY, hostPlace, memberPlace, portPlace, projectPlace, Slots, type Place } from "./places.ts";
 import type { ShownHost, ShownNetwork, ShownPort, ShownProject, ShownRouter, TopologyAnswer } from "./topology-answer.ts";
+import { Named } from "./named.ts";
 import { BadQuery, queryOf, type OpsServer } from "./server.ts";
 
 /** Things of a list in one answer; of all lists together where nobody said how deep to look; links of one router, and hosts of one network. */
@@ -124,10 +125,11 @@ export class Topology {
     this.projectSlots.give(owner);
   }
 
-  /** @throws BadQuery 404 for a network that there is not */
+  /** `network`: its id or name. @throws BadQuery 404 for a network that there is not, 400 for a name that several have */
   answer(query: TopologyQuery): TopologyAnswer {
     const { view } = this.parts;
-    const asked = query.network === undefined ? undefined : this.networks === undefined ? undefined : (view.get(this.networks.table, query.network) as Owned | undefined);
+    const id = query.network === undefined || this.networks === undefined ? undefined : new Named([this.networks.table], view).idOf("network", query.network);
+    const asked = id === undefined ? undefined : (view.get(this.networks!.table, id) as Owned | undefined);
     if (query.network !== undefined && asked === undefined) throw new BadQuery("network", `there is no network '${query.network.slice(0, 64)}'`, 404);
     if (asked !== undefined && query.project !== undefined && asked.project_id !== query.project) throw new BadQuery("network", `network ${asked.id} is of another project`, 404);
     return new Picture(this, asked, query.project).draw(query.depth, query.with ?? []);

@@ -105,9 +105,9 @@ export const opsLists: readonly OpsList[] = [{
   path: "rules",
   about: "rules of security groups, what each has let pass, and what would tighten them",
   filters: {
-    project: { about: "of this project" },
-    group: { about: "of the security group with this id" },
-    port: { about: "of the groups of the port with this id" },
+    project: { about: "of this project", project: true },
+    group: { about: "of this security group, by id or name", resource: ["security_group"] },
+    port: { about: "of the groups of this port, by id or name", resource: ["port"] },
     "unused-for": { about: "that have let nothing pass for so many days at least", integer: [0, 3650] },
     shadowed: { about: "whether others say all that they say", values: ["true", "false"] },
   },

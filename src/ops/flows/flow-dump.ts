@@ -1,6 +1,6 @@
 // The flow dump: desired flows with why they exist, what a switch really has, and the difference of the two.
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, OpenFlowError, type FlowStatsView } from "node-openflow";
-import { chassisTable, type AnyTable, type App, type Clock, type Table } from "#app";
+import { chassisTable, type AnyTable, type App, type Clock } from "#app";
 import type { Delta, Flow } from "../../compiler/desired.ts";
 import type { Engine, Provenance } from "../../compiler/engine.ts";
 import type { Model } from "../../model/model.ts";
@@ -14,6 +14,7 @@ import { Names } from "./names.ts";
 import { DumpText } from "./print/dump-text.ts";
 import type { Counts } from "./print/forms.ts";
 import type { SwitchFlows } from "./print/pass.ts";
+import { Named } from "../named.ts";
 import { BadQuery, SwitchSilent } from "../server.ts";
 import { flowLine, type FlowEvent, type FlowQuery, type FlowRecord, type FlowResource, type FlowState } from "./flows.ts";
 
@@ -110,8 +111,9 @@ export class FlowDump {
     return this.select(query, query.table === undefined ? undefined : this.tableId(query.table));
   }
 
-  /** @throws BadQuery for a table, an app or a resource that there is not */
-  check({ table, app, resource, at, state = "desired" }: FlowQuery): void {
+  /** The same with the id of a resource for its name. @throws BadQuery for a table, an app or a resource that there is not, and a name that several have */
+  check(query: FlowQuery): FlowQuery {
+    const { table, app, resource, at, state = "desired" } = query;
     if (table !== undefined) {
       const id = this.tableId(table);
       // Foreign flows may be in tables that are nobody's here.
@@ -119,8 +121,11 @@ export class FlowDump {
     }
     const { apps, tables, view } = this.parts;
     if (app !== undefined && !apps.some((one) => one.name === app)) throw new BadQuery("app", `there is no app '${app.slice(0, 64)}'; there are ${apps.map((one) => one.name).join(", ")}`);
-    if (resource === undefined || at !== undefined || view.get(chassisTable, resource) !== undefined || tables.some((one: Table) => one.resource !== undefined && view.get(one, resource) !== undefined)) return;
-    throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no flow because of one`);
+    if (resource === undefined || view.get(chassisTable, resource) !== undefined) return query;
+    const id = new Named(tables, view).idOf("resource", resource);
+    // Of the past there may be flows of what was deleted.
+    if (id === undefined && at === undefined) throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no flow because of one`);
+    return id === undefined ? query : { ...query, resource: id };
   }
 
   /** 255: no name of a table, and no number that one can have. */

@@ -5,6 +5,7 @@ import { spread } from "../../lib/turns/stepwise.ts";
 import { Packet } from "../../trace/index.ts";
 import type { Instant } from "../../model/past/history.ts";
 import { BadQuery } from "../bad-query.ts";
+import { Named } from "../named.ts";
 import { beginning, behindOf, entranceOf, takersOf, tunnelKnown } from "./apps.ts";
 import { Deadline, TraceBroken, waited, type Asking } from "./asking.ts";
 import { causeOf, differenceOn, elsewhere } from "./causes.ts";
@@ -108,13 +109,12 @@ export class Tracer {
 
   /** Id of the port of this name, where there is one alone; ids, and whatever is none, as they are. @throws BadTrace */
   private portNamed(text: string, parameter: string): string {
-    const table = this.byResource.get("port") as Table | undefined;
-    if (table === undefined || this.parts.view.get(table, text) !== undefined) return text;
-    const found: string[] = [];
-    // Nothing finds ports by name; who asks so is an operator.
-    for (const port of this.parts.view.all(table) as Iterable<{ readonly id: string; readonly name?: unknown }>) if (port.name === text && found.push(port.id) > 3) break;
-    if (found.length > 1) throw new BadTrace(parameter, `several ports have the name ${text.slice(0, 64)}: ${found.join(", ")}`);
-    return found[0] ?? text;
+    try {
+      return new Named(this.parts.tables, this.parts.view).idOf(parameter, text, ["port"]) ?? text;
+    } catch (error) {
+      if (error instanceof BadQuery) throw new BadTrace(error.parameter, error.reason, error.status);
+      throw error;
+    }
   }
 
   /** @throws BadTrace; TraceBroken when a switch on the way does not show what it has, or it takes too long */

@@ -92,6 +92,7 @@ describe("of a running controller", () => {
   test("drops: none of well-behaved machines that go on", async () => {
     expect((JSON.parse(await said("drops", "--json")) as { persistent_since: string | null }[]).filter(({ persistent_since: since }) => since !== null)).toEqual([]);
     expect(await run(["drops", "--switch", "hv9"], { AXION_OPS_URL: url })).toMatchObject({ code: 1, out: "", err: expect.stringContaining("hv9") as string });
+    expect(await run(["drops", "--port", "nosuch"], { AXION_OPS_URL: url })).toEqual({ code: 2, out: "", err: "axion: --port: there is no port 'nosuch'\n" });
   });
 
   test("statistics: a line for each counter, of one port or of a kind", async () => {
@@ -101,6 +102,7 @@ describe("of a running controller", () => {
     expect(await said("statistics", "--type", "floatingip")).toBe("no statistics\n");
     expect(JSON.parse(await said("statistics", "--json", "--id", instance.port.id))).toMatchObject([{ type: "port", project: "p1", received: {}, sent: {} }]);
     expect((await run(["statistics", "--type", "cloud"], { AXION_OPS_URL: url })).code).toBe(2);
+    expect(await run(["statistics", "--id", "nosuch"], { AXION_OPS_URL: url })).toEqual({ code: 2, out: "", err: "axion: --id: there is no port, router or floatingip 'nosuch'\n" });
   });
 
   test("flows: a table, ovs-ofctl's text, JSON, and every way to choose", async () => {
