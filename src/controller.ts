@@ -37,6 +37,7 @@ import { OpsTokenFile } from "./ops/access.ts";
 import { consoleRoutes } from "./ops/console.ts";
 import { FlowDump, lineOf } from "./ops/flows/flow-dump.ts";
 import { historyRoutes } from "./ops/history.ts";
+import { CompilerProblems } from "./ops/left-out.ts";
 import { Named } from "./ops/named.ts";
 import { clusterRoutes } from "./ops/cluster/cluster.ts";
 import { clusterMetrics } from "./ops/cluster/metrics.ts";
@@ -191,6 +192,7 @@ export class Controller {
     this.stops.push(() => services.stop());
 
     const appProblems = new AppProblems(apps, view, guard, clock);
+    const compilerProblems = new CompilerProblems(engine, clock, (id) => layout.tableById(id)?.name);
     const dump = new FlowDump({ apps, tables, view, engine, layout, model, southbound, clock });
     const history = new History(store, model, tables);
     const past = new PastFlows({ history, planner, dump, tables, engine });
@@ -205,7 +207,7 @@ export class Controller {
       this.files.push(opsToken);
       this.stops.push(() => opsToken.close());
     }
-    const problems = (): Problem[] => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...(cluster?.problems() ?? []), ...claims.problems(), ...appProblems.now(), ...[northbound.policyFile?.problem, auth === "none" ? undefined : auth.problem, opsToken?.problem].filter((p) => p !== undefined)];
+    const problems = (): Problem[] => [...southbound.problems(), ...danglingProblems(view, apps, startedAt), ...(cluster?.problems() ?? []), ...claims.problems(), ...appProblems.now(), ...compilerProblems.now(), ...[northbound.policyFile?.problem, auth === "none" ? undefined : auth.problem, opsToken?.problem].filter((p) => p !== undefined)];
     problemMetrics(metrics, problems);
     const ops: OpsServer = createOps({
       log,

@@ -20,6 +20,7 @@ import { Collector } from "./collector.ts";
 import { DerivedRows, type RowChange } from "./derived.ts";
 import { emptyDelta, type ChassisDelta, type Delta, type Desired, type DesiredRow, type Flow, type Item } from "./desired.ts";
 import { Emission } from "./emission.ts";
+import { Failures, type Failure } from "./failures.ts";
 import { FlowEncoder, OwnedFlow } from "./flows/flows.ts";
 import { OutputStore, type OutputConflict } from "./items.ts";
 import { Before, Now, provenanceOf, type Known, type Provenance } from "./provenance.ts";
@@ -111,6 +112,7 @@ export class Engine implements Desired {
   private readonly scopes = new Scopes();
   private readonly flows: ScopeFlows<Run>;
   private readonly outputs: OutputStore<Run>;
+  private readonly failing = new Failures();
   private readonly collector: Collector;
   private readonly statics: Unit[] = [];
   private readonly listeners = new Set<(delta: Delta) => void>();
@@ -124,6 +126,8 @@ export class Engine implements Desired {
   private readonly observed: RowChange[] = [];
   /** While changes are tried nobody is told of anything. */
   private trying = false;
+  /** The run that is under way, until it fails. */
+  private well: Run | undefined;
   private readonly runOne = (run: Run): void => this.run(run);
   private readonly options: EngineOptions;
 
@@ -363,11 +367,14 @@ export class Engine implements Desired {
   private run(run: Run): void {
     const { rule, derivation } = run.unit;
     this.before?.running(run);
+    this.well = run;
     try {
       if (derivation !== undefined) this.runDerivation(run, derivation);
       else this.runRule(run, rule!);
+      if (!this.trying && this.well === run) this.failing.ended(run);
     } catch (error) {
       this.tracked.abandon();
+      this.fails(run, error);
       this.log.error({ err: error, app: run.unit.app, unit: run.unit.name, entity: run.entity.id }, "a run failed beyond its guards");
     }
   }
@@ -395,7 +402,14 @@ export class Engine implements Desired {
     this.schedule.feed(source.table, source.kind === "pairs" ? source.pair : undefined).entities.delete(id);
   }
 
+  /** What is tried is not so. */
+  private fails(run: Run, error: unknown): void {
+    if (this.well === run) this.well = undefined;
+    if (!this.trying) this.failing.began(run, error);
+  }
+
   private failed(error: unknown, run: Run): void {
+    this.fails(run, error);
     this.log.error({ err: error, app: run.unit.app, derivation: run.unit.name, entity: run.entity.id }, "a derivation failed; its rows are left out");
   }
 
@@ -428,6 +442,7 @@ export class Engine implements Desired {
       try {
         rule.emit(entity, this.tracked, collector);
       } catch (error) {
+        this.fails(run, error);
         this.log.error({ err: error, app: run.unit.app, rule: rule.name, entity: run.entity.id }, "a rule failed; its flows are left out");
         collector.begin(run);
       }
@@ -547,6 +562,14 @@ export class Engine implements Desired {
   /** What two rules disagree on, as of now. */
   get conflicts(): readonly (FlowConflict | OutputConflict)[] {
     return [...this.flows.conflicts, ...this.outputs.conflicts];
+  }
+
+  /** Rules and derivations that fail, with resources for which they do. */
+  get failures(): readonly (Omit<Failure, "runs"> & { readonly resources: Provenance["resources"] })[] {
+    return this.failing.list.map(({ runs, ...failure }) => {
+      const resources = new Map(runs.flatMap((run) => provenanceOf(run, this.now).resources.slice(0, 1)).map((r) => [`${r.type} ${r.id}`, r]));
+      return { ...failure, resources: [...resources.values()] };
+    });
   }
 
   /** Why a flow exists. `flow` must come from this engine. */

@@ -60,6 +60,11 @@ export const coreProblemKinds = {
   certificate_expires: { cause: "the certificate of the controller, or of a connected host, is no longer valid, or not for 30 days more", cure: "`axion pki renew` makes new ones; the controller and Open vSwitch take them when the files are replaced" },
   dangling: { cause: "rows name what was deleted while their app was left out", cure: "delete them, and make them anew if they are still wanted" },
   database_disconnected: { cause: "the database of a host is not connected, its switch is", cure: "look at `ovs-vsctl get-manager` there, and whether ovsdb-server runs" },
+  flows_disputed: { cause: "two rules want different flows, groups or rows in one place, or more conjunctions than one flow holds (about 4,000): the first by name has it", cure: "let fewer groups have the address; two rules that differ are a fault of their apps: report it" },
+  flows_left_out: {
+    cause: "a rule makes nothing of a resource: a flow or group would be larger than a message to a switch may be (65,535 bytes), or the rule fails. What it wants is on no switch; all else is",
+    cure: "make less of what the resource lists (members, addresses, routes, rules), or spread it over several; where the text names no size, report it",
+  },
   flow_refused: { cause: "a switch refuses flows: a full table, or an Open vSwitch that is too old", cure: "`axion flows --switch ID --state diff` names them, and what they are for" },
   flows_repaired: {
     cause: "an audit found flows that were missing, changed, or nobody's, and put them right; it stays until an audit of that switch finds nothing",

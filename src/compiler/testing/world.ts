@@ -93,6 +93,19 @@ export class World {
     return delta;
   }
 
+  /** Rows as they would be; all is as before afterwards. */
+  tries(...rows: readonly Port[]): void {
+    const layer = this.model.layer;
+    const changes = rows.map((after) => ({ table: ports, id: after.id, before: layer.row(ports, after.id), after }));
+    this.engine.attempt({ changes, runs: 1000, follow: () => [], read: () => undefined, place: (those, as) => {
+      for (const { table, id, before, after } of those) {
+        const row = as === "after" ? after : before;
+        if (row === undefined) layer.remove(table, id);
+        else layer.put(table, row);
+      }
+    } });
+  }
+
   /** What the change ran. */
   async runs(fn: (tx: Tx) => void): Promise<number> {
     const before = this.engine.stats.runs;
