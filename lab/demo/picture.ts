@@ -107,6 +107,7 @@ export function commands({ lab, red, blue, outside, hypervisors }: World, api: s
     `  curl -s '${ops}/flows?format=text&resource=${guest.port.id}'`,
     `                                                       # ... that port ${guest.name} caused`,
     `  curl -s ${ops}/switches`,
+    "  npx axion problems                                   # what is wrong; here only what a lab lacks (info): TLS, a newer Open vSwitch",
     "  npx axion status                                     # in the clone; --help: switches, flows, trace, plan, history, ...",
     `  npx axion trace ${guest.name} ${backOf(red).name} --protocol tcp --port 80 --ops-url ${ops}`,
     "                                                       # why that packet does not arrive, and what helps",

@@ -156,7 +156,7 @@ describe("without TLS", () => {
   test("warns of listeners that others reach, and says so as a problem", async () => {
     const w = await world({ config: { openflow: { host: "0.0.0.0", port: 0 } } });
     expect(w.lines("warn", "without TLS")).toHaveLength(1);
-    expect(w.southbound.problems()).toMatchObject([{ kind: "plain_tcp", severity: "warning", switches: [] }]);
+    expect(w.southbound.problems()).toMatchObject([{ kind: "plain_tcp", severity: "info", switches: [] }]);
     const inside = await world();
     expect(inside.lines("warn")).toEqual([]);
     expect(inside.southbound.problems()).toEqual([]);

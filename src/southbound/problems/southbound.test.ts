@@ -24,6 +24,11 @@ describe("a userspace datapath that changes the wrong one of two cached flows", 
     const parts = { startedAt: new Date(0), plain: [], chassis: rows, switchOf: () => undefined, hostOf: () => undefined, lostAt: () => undefined, hosts: [], refused: [], resourcesOf: undefined };
     return [...southboundProblems(parts)].filter((p) => p.kind === "stale_flows").map((p) => p.switches);
   };
+  test("is no warning: it says what is installed, not what became of a packet", () => {
+    const parts = { startedAt: new Date(0), plain: ["0.0.0.0:6653"], chassis: [chassis("hv1", "netdev", "3.1.0")], switchOf: () => undefined, hostOf: () => undefined, lostAt: () => undefined, hosts: [], refused: [], resourcesOf: undefined };
+    expect([...southboundProblems(parts)].filter((p) => p.kind !== "switch_disconnected").map((p) => [p.kind, p.severity])).toEqual([["plain_tcp", "info"], ["stale_flows", "info"]]);
+  });
+
 
   test("is one problem of all hosts that have it; a kernel's datapath has none", () => {
     expect(found(chassis("hv2", "netdev", "3.1.0"), chassis("hv1", "netdev", "3.1.2"), chassis("hv3", "system", "3.1.0"), chassis("hv4", "netdev", "3.1.3"))).toEqual([["hv1", "hv2"]]);

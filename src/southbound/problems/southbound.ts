@@ -46,9 +46,11 @@ const FLOWS_EXPLAINED = 20;
 
 export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
   const { startedAt, plain } = parts;
+  // How a controller was set up, and which Open vSwitch is there, is no event: as a warning, of those that are always there, it would teach to read past
+  // warnings. Each has an alert of its own.
   if (plain.length > 0) {
     yield {
-      kind: "plain_tcp", severity: "warning", since: startedAt.toISOString(), resources: [], switches: [],
+      kind: "plain_tcp", severity: "info", since: startedAt.toISOString(), resources: [], switches: [],
       text: `switches are spoken to without TLS on ${plain.join(" and ")}: who they are is proved by their address alone, and what is sent can be read and changed on the way`,
       cure: { text: "start with --tls-cert, --tls-key and --tls-ca, and give each host a certificate that names its system-id" },
     };
@@ -60,7 +62,7 @@ export function* southboundProblems(parts: ProblemParts): Iterable<Problem> {
   }
   if (confused.length > 0) {
     yield {
-      kind: "stale_flows", severity: "warning", since: startedAt.toISOString(), resources: [], switches: confused.sort(),
+      kind: "stale_flows", severity: "info", since: startedAt.toISOString(), resources: [], switches: confused.sort(),
       text: `on ${confused.length} host(s) with a userspace datapath packets may go on as before a change: Open vSwitch there changes the wrong one of two cached flows that overlap; what is under way may still pass by a rule that is deleted, or be dropped though a rule lets it pass`,
       cure: { text: "install Open vSwitch 2.17.8, 3.0.5, 3.1.3 or any from 3.2 on; until then `ovs-appctl revalidator/purge` on the host, after a change, has all packets looked at anew" },
     };
