@@ -55,7 +55,7 @@ export * from "./api/validate.ts";
 export * from "../lib/address.ts";
 export * from "../lib/name-uuid.ts";
 export { momentOf, timestampOf } from "../lib/clock.ts";
-export * from "../lib/port-masks.ts";
+export * from "./rules/port-masks.ts";
 export * from "../lib/shares.ts";
 export { TcpListener, type TcpListenerOptions, type TcpOrigin, type TcpPeer } from "../lib/tcp/listener.ts";
 export type { TcpClock, TcpTimes } from "../lib/tcp/connection.ts";

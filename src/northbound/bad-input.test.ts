@@ -56,6 +56,8 @@ describe("bodies", () => {
     ["deep nesting", "POST", BED, nested(100_000), invalid],
     ["half a character", "POST", BED, '{"bed": {"name": "a", "description": "\\ud800"}}', "Invalid input for bed.description. Reason: it has half of a surrogate pair, which is no character."],
     ["half a character in a project", "POST", BED, '{"bed": {"project_id": "\\uDFFFx"}}', "Invalid input for bed.project_id. Reason: it has half of a surrogate pair, which is no character."],
+    ["half a character, deep in lists", "POST", BED, `{"bed": ${"[".repeat(5000)}"\\ud800"${"]".repeat(5000)}}`, `Invalid input for bed${"[0]".repeat(84)}.... Reason: it has half of a surrogate pair, which is no character.`],
+    ["half a character behind a long key", "POST", BED, `{"bed": {"${"😀".repeat(5000)}": "\\ud800"}}`, `Invalid input for bed.${"😀".repeat(125)}.... Reason: it has half of a surrogate pair, which is no character.`],
     ["half a character in a list", "PUT", `${BED}/{bed}/tags`, '{"tags": ["a", "\\ud83d"]}', "Invalid input for tags[1]. Reason: it has half of a surrogate pair, which is no character."],
     ["half a character in a key", "POST", BED, '{"bed": {"\\udead": 1}}', "Invalid input for bed. Reason: a key has half of a surrogate pair, which is no character."],
     ["prototype", "POST", BED, '{"__proto__": {"bed": {}}}', "Unable to find 'bed' in request body"],

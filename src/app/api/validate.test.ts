@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ApiError } from "./refusal.ts";
+import { ApiError, badRequest } from "./refusal.ts";
 import { NULL, orNull, UUID_LIST, type Check } from "./check.ts";
 import { makeCheck } from "./validate.ts";
 
@@ -122,4 +122,8 @@ describe("checks as data", () => {
     expect(makeCheck({ list: { convert: "upper" } }, new Map([["upper", upper]]))(["a"], "x")).toEqual(["A"]);
     expect(() => makeCheck({ list: { convert: "upper" } })).toThrow("no app registers the converter upper");
   });
+});
+
+it("a refusal is short, whatever it quotes", () => {
+  expect(badRequest("😀".repeat(100_000)).message).toBe(`${"😀".repeat(750)}...`);
 });

@@ -2,11 +2,15 @@
 // refusal that Neutron's clients know. Checks that need other rows (is the address in the subnet?) are the app's.
 import { ApiError, badRequest, invalidInput } from "./refusal.ts";
 import type { Check, Convert, Converter, KeyCheck } from "./check.ts";
+import { cut } from "../../lib/text.ts";
 import { formatCidr, formatIp, NO_MAC, normalizeIp, parseCidr, parseMac } from "../../lib/address.ts";
+
+/** A path through a caller's value is as long as the caller likes. */
+const ATTRIBUTE_MAX = 255;
 
 /** 400 "Invalid input for <attribute>. Reason: <reason>." */
 export const invalidFor = (attribute: string, reason: string): ApiError =>
-  badRequest(`Invalid input for ${attribute}. Reason: ${reason}${reason.endsWith(".") ? "" : "."}`);
+  badRequest(`Invalid input for ${cut(attribute, ATTRIBUTE_MAX)}. Reason: ${reason}${reason.endsWith(".") ? "" : "."}`);
 
 /** A value as it is quoted in a refusal: short, and safe for values of any depth. */
 export function show(value: unknown, depth = 3): string {
@@ -21,7 +25,7 @@ export function show(value: unknown, depth = 3): string {
     const keys = Object.keys(value);
     text = `{${keys.slice(0, 10).map((k) => `${k}: ${show((value as Record<string, unknown>)[k], depth - 1)}`).join(", ")}${keys.length > 10 ? ", ..." : ""}}`;
   }
-  return text.length > 300 ? `${text.slice(0, 300)}...` : text;
+  return cut(text, 300);
 }
 
 export const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);

@@ -3,6 +3,7 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../lib/clock.ts";
 import type { Problem } from "../../lib/problem.ts";
+import { cut } from "../../lib/text.ts";
 import { placeOf } from "../identity.ts";
 import { Lines } from "./lines.ts";
 
@@ -32,8 +33,7 @@ const TEXT = 300;
 
 /** What peers say in their own words, fit for a line: without control characters, and not too long. */
 export function shown(text: string, length = TEXT): string {
-  const short = text.length > length ? `${text.slice(0, length)}...` : text;
-  return short.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, "?");
+  return cut(text, length).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, "?");
 }
 
 export class Troubles {
