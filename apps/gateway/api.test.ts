@@ -183,8 +183,9 @@ describe("gateways", () => {
   test("its port is not to be had", async () => {
     await setGateway({ network_id: outside.id });
     const { id } = await portOf();
-    await api.refused(409, "ServicePortInUse", "DELETE", `ports/${id}`, undefined, admin);
-    await api.refused(409, "ServicePortInUse", "PUT", `ports/${id}`, { port: { device_owner: "compute:x" } }, admin);
+    const why = `directly via the port API: has device owner network:router_gateway, it is the gateway of router ${router.id}.`;
+    expect(await api.refused(409, "ServicePortInUse", "DELETE", `ports/${id}`, undefined, admin)).toBe(`Port ${id} cannot be deleted ${why}`);
+    expect(await api.refused(409, "ServicePortInUse", "PUT", `ports/${id}`, { port: { device_owner: "compute:x" } }, admin)).toBe(`Port ${id} cannot be changed (device_owner) ${why}`);
     await api.refused(409, "ServicePortInUse", "PUT", `ports/${id}`, { port: { device_id: "x" } }, admin);
     await api.refused(404, "PortNotFound", "DELETE", `ports/${id}`);
     await api.change("port", id, { name: "outside" }, admin);

@@ -4,7 +4,7 @@ import {
   memberOf, conflict, extendResource, orNull, reference, type Alias, type ApiContext, type Check, type Holders, type ReadView, type Tx,
 } from "#app";
 import { subnetResource, subnetTable } from "../ipam/model.ts";
-import { addressId, addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
+import { addressId, addressTable, changedOf, deviceOwner, networkResource, networkTable, portResource, portTable, servicePortInUse, type Port } from "../l2/model.ts";
 import { routerLinkTable, routerResource, routerTable, type Router } from "../l3/model.ts";
 import { shownHosts } from "./activity.ts";
 import { defaultRouteEcmpTable, externalNetworkTable, gatewayNeighbourTable, isOpen, neighboursOf, OUTSIDE, routerGatewaysOf, routerGatewayTable, shownGateway } from "./model.ts";
@@ -152,8 +152,7 @@ const ofRouter = extendResource(routerResource, {
 
 // ---- guards of what gateways stand on ----
 
-const servicePortInUse = (port: Port, router: string): Error =>
-  conflict("ServicePortInUse", `Port ${port.id} cannot be deleted directly via the port API: has device owner ${port.device_owner}, it is the gateway of router ${router}.`);
+const isGateway = (port: Port, router: string, changed?: readonly string[]): Error => servicePortInUse(port, `it is the gateway of router ${router}`, changed);
 
 function removeRows(tx: Tx, portId: string): void {
   tx.delete(routerGatewayTable, portId);
@@ -162,14 +161,15 @@ function removeRows(tx: Tx, portId: string): void {
 
 const ofPort = extendResource(portResource, {
   update(tx, row, _changes, ctx, before) {
-    if (ctx.internal || (row.device_id === before.device_id && row.device_owner === before.device_owner)) return;
+    const changed = changedOf(before, row, "device_id", "device_owner");
+    if (ctx.internal || changed.length === 0) return;
     const its = tx.get(routerGatewayTable, row.id);
-    if (its !== undefined) throw servicePortInUse(before, its.router_id);
+    if (its !== undefined) throw isGateway(before, its.router_id, changed);
   },
   remove(tx, row, ctx) {
     const its = tx.get(routerGatewayTable, row.id);
     if (its === undefined) return;
-    if (!ctx.internal) throw servicePortInUse(row, its.router_id);
+    if (!ctx.internal) throw isGateway(row, its.router_id);
     removeRows(tx, row.id);
   },
 });

@@ -155,8 +155,8 @@ describe("what a router stands on", () => {
     const { port_id } = await connect({ subnet_id: s.id });
     await api.refused(409, "ServicePortInUse", "DELETE", `ports/${port_id}`);
     await api.refused(409, "ServicePortInUse", "DELETE", `ports/${port_id}`, undefined, admin);
-    await api.refused(409, "ServicePortInUse", "PUT", `ports/${port_id}`, { port: { device_id: "" } });
-    await api.refused(409, "ServicePortInUse", "PUT", `ports/${port_id}`, { port: { device_owner: "" } });
+    expect(await api.refused(409, "ServicePortInUse", "PUT", `ports/${port_id}`, { port: { device_id: "" } })).toMatch(/ cannot be changed \(device_id\) directly via the port API: .* it is an interface of router /);
+    expect(await api.refused(409, "ServicePortInUse", "PUT", `ports/${port_id}`, { port: { device_owner: "" } })).toMatch(/ cannot be changed \(device_owner\) /);
     await api.refused(400, "IPAddressChangeNotAllowed", "PUT", `ports/${port_id}`, { port: { fixed_ips: [{ ip_address: "10.0.0.9" }] } });
     await api.change("port", port_id, { name: "gateway", fixed_ips: [{ ip_address: "10.0.0.1" }] });
     await api.refused(409, "SubnetInUse", "DELETE", `subnets/${s.id}`);

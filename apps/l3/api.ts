@@ -4,7 +4,7 @@ import {
   memberOf, badRequest, conflict, contains, defineResource, draw, extendResource, invalidFor, isObject, makeCheck, notFound, orNull, parseCidr, parseIp, parseUuid, reference, show,
   type Action, type Alias, type ApiContext, type Check, type Convert, type Converter, type ReadView, type Tx, type Values,
 } from "#app";
-import { addressId, addressTable, deviceOwner, networkTable, portResource, portTable, type Address, type Port } from "../l2/model.ts";
+import { addressId, addressTable, changedOf, deviceOwner, networkTable, portResource, portTable, servicePortInUse, type Address, type Port } from "../l2/model.ts";
 import { subnetResource, type Subnet } from "../ipam/model.ts";
 import { badRouter, checkNewPrefix, connectionsOf, interfacesOf, interfaceOf, routerInterfaceTable, routerKeys, routerLinkTable, routerResource, routerTable, type StaticRoute, type Router, type RouterInterface, type Connection } from "./model.ts";
 
@@ -321,21 +321,21 @@ function checkDevice(tx: Tx, port: Port, ctx: ApiContext): void {
   throw conflict("DeviceIDNotOwnedByTenant", `The following device_id ${port.device_id} is not owned by your tenant or matches another tenants router.`);
 }
 
-const servicePortInUse = (port: Port, router: string): Error =>
-  conflict("ServicePortInUse", `Port ${port.id} cannot be deleted directly via the port API: has device owner ${port.device_owner}, it is an interface of router ${router}.`);
+const isInterface = (port: Port, router: string, changed?: readonly string[]): Error => servicePortInUse(port, `it is an interface of router ${router}`, changed);
 
 const portGuard = extendResource(portResource, {
   create: (tx, row, _input, ctx) => checkDevice(tx, row, ctx),
   update(tx, row, changes, ctx, before) {
     if (changes.device_id !== undefined && row.device_id !== before.device_id) checkDevice(tx, row, ctx);
-    if (ctx.internal || (row.device_id === before.device_id && row.device_owner === before.device_owner)) return;
+    const changed = changedOf(before, row, "device_id", "device_owner");
+    if (ctx.internal || changed.length === 0) return;
     const its = tx.get(routerInterfaceTable, row.id);
-    if (its !== undefined) throw servicePortInUse(before, its.router_id);
+    if (its !== undefined) throw isInterface(before, its.router_id, changed);
   },
   remove(tx, row, ctx) {
     const its = tx.get(routerInterfaceTable, row.id);
     if (its === undefined) return;
-    if (!ctx.internal) throw servicePortInUse(row, its.router_id);
+    if (!ctx.internal) throw isInterface(row, its.router_id);
     tx.delete(routerInterfaceTable, row.id);
   },
 });

@@ -1,6 +1,6 @@
 // The resources local_ips and their port_associations.
 import { badRequest, conflict, defineResource, extendResource, invalidInput, memberOf, notFound, parseIp, reference, type Alias, type ApiContext, type Tx, type Values } from "#app";
-import { activeAttachment, addressTable, networkResource, portResource, portTable, type Port } from "../l2/model.ts";
+import { activeAttachment, addressTable, changedOf, networkResource, portResource, portTable, servicePortInUse, type Port } from "../l2/model.ts";
 import { associationId, associationResource, ASSOCIATIONS_MAX, associationTable, LOCAL_IP_OWNER, localIpResource, localIpTable, PER_PORT_MAX, type Association, type LocalIp } from "./model.ts";
 
 const MEMBER = memberOf();
@@ -121,14 +121,13 @@ function removeLocalIp(tx: Tx, { id }: LocalIp): void {
   tx.delete(localIpTable, id);
 }
 
-const servicePortInUse = (port: Port, { id }: LocalIp): Error =>
-  conflict("ServicePortInUse", `Port ${port.id} cannot be deleted directly via the port API: has device owner ${port.device_owner}, it holds the address of Local IP ${id}.`);
+const holdsLocal = (port: Port, { id }: LocalIp, changed?: readonly string[]): Error => servicePortInUse(port, `it holds the address of Local IP ${id}`, changed);
 
 const ofPort = extendResource(portResource, {
   update(tx, row, changes, ctx, before) {
     // Else the port would stay behind, or one that somebody named would go along.
     const owner = tx.by(localIpTable, "port", row.id).find((l) => isMadeFor(before, l) !== isMadeFor(row, l));
-    if (owner !== undefined) throw servicePortInUse(before, owner);
+    if (owner !== undefined) throw holdsLocal(before, owner, changedOf(before, row, "device_id", "device_owner"));
     if (changes.fixed_ips === undefined || ctx.internal) return;
     const own = new Set(tx.by(addressTable, "port", row.id).map((a) => a.ip));
     const local = tx.by(localIpTable, "port", row.id).find((l) => !own.has(l.local_ip_address));
@@ -138,7 +137,7 @@ const ofPort = extendResource(portResource, {
   remove(tx, row, ctx) {
     for (const a of tx.by(associationTable, "port", row.id)) tx.delete(associationTable, a.id);
     for (const local of tx.by(localIpTable, "port", row.id)) {
-      if (row.device_owner === LOCAL_IP_OWNER && !ctx.internal) throw servicePortInUse(row, local);
+      if (row.device_owner === LOCAL_IP_OWNER && !ctx.internal) throw holdsLocal(row, local);
       removeLocalIp(tx, local);
     }
   },

@@ -199,7 +199,8 @@ describe("what it stands on", () => {
     await api.refused(409, "SubnetInUse", "DELETE", `subnets/${pool.id}`, undefined, admin);
     const [holder] = await held();
     await api.refused(409, "ServicePortInUse", "DELETE", `ports/${holder!.id}`, undefined, admin);
-    await api.refused(409, "ServicePortInUse", "PUT", `ports/${holder!.id}`, { port: { device_owner: "" } }, admin);
+    expect(await api.refused(409, "ServicePortInUse", "PUT", `ports/${holder!.id}`, { port: { device_owner: "", mac_address: "02:00:00:00:00:99" } }, admin)).toMatch(/^Port \S+ cannot be changed \(device_owner, mac_address\) directly via the port API: has device owner network:floatingip, it holds the address of floating IP /);
+    expect(await api.refused(409, "ServicePortInUse", "PUT", `ports/${holder!.id}`, { port: { fixed_ips: [] } }, admin)).toMatch(/ cannot be changed \(fixed_ips\) /);
     await api.delete("port", port.id, p1);
     expect((await api.get(`floatingips/${floating.id}`, p1)).body).toMatchObject({ floatingip: { port_id: null, router_id: null } });
     expect(await api.put(`routers/${router.id}/remove_router_interface`, { subnet_id: subnet.id }, p1)).toMatchObject({ status: 200 });

@@ -1,7 +1,7 @@
 // What floating IPs stand on stays as long as they need it, or they go along.
 import { conflict, extendResource, reference, type ReadView, type Tx } from "#app";
 import { externalNetworkTable, routerGatewayTable } from "../gateway/model.ts";
-import { addressTable, deviceOwner, networkResource, networkTable, portResource, portTable, type Port } from "../l2/model.ts";
+import { addressTable, changedOf, deviceOwner, networkResource, networkTable, portResource, portTable, servicePortInUse, type Port } from "../l2/model.ts";
 import { routerResource, routerTable } from "../l3/model.ts";
 import { disassociate } from "./api.ts";
 import { removeForwarding, removeStranded } from "./forwarding-api.ts";
@@ -55,14 +55,13 @@ function checkInterfaces(tx: Tx, routerId: string): void {
 
 const isInterface = (view: ReadView, port: Port): boolean => port.device_owner === deviceOwner.routerInterface && view.get(routerTable, port.device_id) !== undefined;
 
-const holdsFloating = (port: Port, floating: string): Error =>
-  conflict("ServicePortInUse", `Port ${port.id} cannot be deleted directly via the port API: has device owner ${port.device_owner}, it holds the address of floating IP ${floating}.`);
+const holdsFloating = (port: Port, floating: string, changed?: readonly string[]): Error => servicePortInUse(port, `it holds the address of floating IP ${floating}`, changed);
 
 const ofPort = extendResource(portResource, {
   update(tx, row, changes, ctx, before) {
     const held = tx.by(floatingIpTable, "floating_port", row.id)[0];
-    const moved = changes.fixed_ips !== undefined || row.device_id !== before.device_id || row.device_owner !== before.device_owner || row.mac_address !== before.mac_address;
-    if (held !== undefined && moved && !ctx.internal) throw holdsFloating(before, held.id);
+    const moved = [...(changes.fixed_ips === undefined ? [] : ["fixed_ips"]), ...changedOf(before, row, "device_id", "device_owner", "mac_address")];
+    if (held !== undefined && moved.length > 0 && !ctx.internal) throw holdsFloating(before, held.id, moved);
     if (changes.fixed_ips === undefined) return;
     const own = new Set(tx.by(addressTable, "port", row.id).map((a) => a.ip));
     for (const floating of tx.by(floatingIpTable, "port", row.id)) {

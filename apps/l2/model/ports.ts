@@ -1,5 +1,5 @@
 // Networks, ports with what they may send beside their own addresses, and addresses: what the API stores of them.
-import { definePool, defineTable, isIpv6, parseIp, resourceHandle, type ApiContext, type PacketIn, type ReadView, type Row, type StandardRow } from "#app";
+import { conflict, definePool, defineTable, isIpv6, parseIp, resourceHandle, type ApiContext, type PacketIn, type ReadView, type Row, type StandardRow } from "#app";
 
 export interface Network extends StandardRow {
   /** 1..2^24-1, unique: `net` in the pipeline. How the network travels between hosts is its segments' business. */
@@ -229,4 +229,13 @@ export const isAnothersPort = (port: { readonly project_id: string }, opener: { 
 export function addressesOf(view: ReadView, portId: string, family?: 4 | 6): readonly Address[] {
   const all = view.by(addressTable, "port", portId);
   return (family === undefined ? all : all.filter((a) => a.family === family)).toSorted((a, b) => a.position - b.position || (a.ip < b.ip ? -1 : 1));
+}
+
+/** Which of these attributes an update changes. */
+export const changedOf = (before: Port, after: Port, ...attributes: readonly ("device_id" | "device_owner" | "mac_address")[]): string[] => attributes.filter((name) => before[name] !== after[name]);
+
+/** What keeps a port from being taken from what it is there for, as `why` says. `changed`: attributes that an update would change; none: it is to be deleted. */
+export function servicePortInUse(port: Port, why: string, changed: readonly string[] = []): Error {
+  const what = changed.length === 0 ? "deleted" : `changed (${changed.join(", ")})`;
+  return conflict("ServicePortInUse", `Port ${port.id} cannot be ${what} directly via the port API: has device owner ${port.device_owner}, ${why}.`);
 }
