@@ -71,11 +71,38 @@ export function declines(view: LiveView, { id, project_id }: Port, ips: readonly
 export const hasAddress = (view: ReadView, port: Port, ip: string, mac: string): boolean =>
   (mac === port.mac_address && view.get(addressTable, addressId(port.network_id, ip))?.port_id === port.id) || hasPair(port, ip, mac);
 
+/** Why what a relay agent asks is not answered, by what would mend it. */
+export type RelayFault = "source" | "giaddr" | "link" | "client" | "down" | "address" | "message";
+export interface NotRelayed {
+  readonly ignored: string;
+  readonly fault: RelayFault;
+}
+export const notRelayed = (fault: RelayFault, ignored: string): NotRelayed => ({ ignored, fault });
+
+/** A client that a relay agent at a port asks for in vain. The owner is the port; one whose client has been answered since has no fault. */
+export interface RelayRefusal extends Row {
+  readonly port_id: string;
+  readonly project_id: string;
+  readonly family: 4 | 6;
+  /** Of the client, as the relay says; "": it says none. */
+  readonly mac: string;
+  readonly why: string;
+  readonly fault: RelayFault | undefined;
+}
+export const relayRefusalTable = defineSoftTable<RelayRefusal>()("relay_refusal", { ttlS: 600, limitPerOwner: 8, limit: 10_000, group: (r) => r.project_id });
+
+/** What there is to remember of a relay's request; `refused` undefined: it is answered. */
+export function relayRefusal(view: LiveView, { id: port, project_id }: Port, family: 4 | 6, mac: string, refused?: NotRelayed): readonly Fact[] {
+  const id = `${port}/${family}/${mac}`;
+  if (refused === undefined && view.fact(relayRefusalTable, id)?.fault === undefined) return [];
+  return [learned(relayRefusalTable, port, { id, port_id: port, project_id, family, mac, why: refused?.ignored ?? "", fault: refused?.fault })];
+}
+
 /** The port that a relay agent at another asks for, by the MAC of its client: of the same network, and of the same project though the network be shared. */
-export function relayedPort(view: ReadView, { network_id, project_id }: Port, mac: string): Port | { readonly ignored: string } {
+export function relayedPort(view: ReadView, { network_id, project_id }: Port, mac: string): Port | NotRelayed {
   const [client] = view.by(portTable, "network_mac", `${network_id}|${mac}`);
-  if (client === undefined || client.project_id !== project_id || isNetworkPort(client)) return { ignored: "its client has the MAC of no port of the relay's project in the relay's network" };
-  return client.admin_state_up ? client : { ignored: "its client's port is down" };
+  if (client === undefined || client.project_id !== project_id || isNetworkPort(client)) return notRelayed("client", "its client has the MAC of no port of the relay's project in the relay's network");
+  return client.admin_state_up ? client : notRelayed("down", "its client's port is down");
 }
 
 /** Name servers that clients of a subnet are told. */

@@ -8,7 +8,7 @@ import { ON_LINK } from "../ipam/model.ts";
 import { networkTable, senderOf, toMachines, toPort, type Port } from "../l2/model.ts";
 import { legTable, routerTable } from "../l3/model.ts";
 import { mtuOf } from "../overlay/model.ts";
-import { BROADCAST, declinedAddressTable, declinedId, declines, dhcpSettings, nameServersOf, portDhcpOptsTable, portOfferTable, routesBeside, SERVER_MAC, servedAddresses, subnetOfferTable } from "./model.ts";
+import { BROADCAST, declinedAddressTable, declinedId, declines, dhcpSettings, nameServersOf, notRelayed, portDhcpOptsTable, portOfferTable, relayRefusal, routesBeside, SERVER_MAC, servedAddresses, subnetOfferTable, type NotRelayed } from "./model.ts";
 import { advertisements, allNodes } from "./ra.ts";
 import { relayed, type Relayed } from "./relay.ts";
 import { answer, type Client, type Lease, type Reply } from "./reply.ts";
@@ -74,15 +74,17 @@ function dhcpMessage(frame: Packet, port: Port, toSender: (data: Buffer) => Stag
   try {
     const request = parseDhcp(frame.udp!.payload);
     const relay = request.giaddr === "0.0.0.0" ? undefined : relayed(view, port, frame, request);
-    if (relay !== undefined && "ignored" in relay) return none(relay.ignored);
+    const refused = (why: NotRelayed): readonly Out[] => [...relayRefusal(view, port, 4, request.chaddr, why), ...none(why.ignored)];
+    if (relay !== undefined && "ignored" in relay) return refused(relay);
     const asks = relay?.client ?? port;
     const client = clientOf(asks, view, relay);
-    if (client === undefined) return none("of a port without an address to hand out");
+    if (client === undefined) return relay === undefined ? none("of a port without an address to hand out") : refused(notRelayed("address", "its client's port is without an address to hand out of the subnet that its relay names"));
+    const heard = relay === undefined ? [] : relayRefusal(view, port, 4, request.chaddr);
     const reply = answer(request, client);
-    if (!("ignored" in reply)) return [toSender(replyFrame(frame, reply, client, log)), counted(requestCounter, ANSWERS[dhcpMessageType(reply.message)!] ?? "none")];
+    if (!("ignored" in reply)) return [...heard, toSender(replyFrame(frame, reply, client, log)), counted(requestCounter, ANSWERS[dhcpMessageType(reply.message)!] ?? "none")];
     const { facts, news } = declines(view, asks, reply.declined === undefined ? [] : [reply.declined]);
     if (news.length > 0) log.info({ ...(relay !== undefined && { client: asks.id }), address: reply.declined }, "DHCP client declined its address");
-    return [...facts, ...none(reply.ignored)];
+    return [...heard, ...facts, ...none(reply.ignored)];
   } catch (error) {
     if (!(error instanceof PacketError)) throw error;
     log.debug({ err: error }, "malformed DHCP message");

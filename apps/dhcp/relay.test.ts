@@ -7,7 +7,7 @@ import { SeededRandom } from "../../src/lib/random.ts";
 import { deviceOwner, networkTable, portTable } from "../l2/model.ts";
 import { subnetTable } from "../ipam/model.ts";
 import { Cloud, MAC, packetIn } from "./dhcp.fixture.ts";
-import { subnetRouteTable } from "./model.ts";
+import { relayRefusalTable, subnetRouteTable } from "./model.ts";
 import { dhcpRequest } from "./packet-in.ts";
 import { problems } from "./problems.ts";
 
@@ -147,5 +147,38 @@ describe("a relay is not told", () => {
       for (let i = 0; i < 3; i++) bytes[42 + Math.floor(random.next() * (bytes.length - 42))] = Math.floor(random.next() * 256);
       for (const { data } of told(cloud, bytes).sent) expect(["10.0.0.20", "10.5.0.20", "10.0.0.10", "10.5.0.1", "0.0.0.0"]).toContain(parseDhcp(parsePacket(Buffer.from(data)).udp!.payload).yiaddr);
     }
+  });
+});
+
+describe("a relay that asks in vain", () => {
+  it("is a problem of its port, one for all clients and each reason, until they are answered", () => {
+    const cloud = fresh();
+    const texts = (): string[] => problems(cloud.view).map((p) => `${p.kind}: ${p.text}`);
+    for (const chaddr of ["fa:16:3e:00:00:0f", "fa:16:3e:00:00:0e", "fa:16:3e:00:00:0f"]) told(cloud, frameOf({ chaddr }));
+    told(cloud, frameOf({ giaddr: "10.5.0.7" }));
+    const asks = "relay_refused: what the relay agent at port vm asks by DHCPv4 for";
+    expect(texts()).toEqual([
+      `${asks} fa:16:3e:00:00:0e, fa:16:3e:00:00:0f is not answered: its client has the MAC of no port of the relay's project in the relay's network`, `${asks} ${CLIENT} is not answered: its relay's address (giaddr) is none of its port`,
+    ]);
+    expect(problems(cloud.view)[0]).toMatchObject({ severity: "warning", resources: [{ type: "port", id: "vm" }, { type: "network", id: "net" }], cure: { text: expect.stringContaining("make a port with the client's MAC") as string } });
+    // Another client's answer mends nothing of theirs, its own does.
+    answered(cloud, {});
+    expect(texts()).toEqual([expect.stringContaining("fa:16:3e:00:00:0e, fa:16:3e:00:00:0f")]);
+    cloud.port("late", 21, { mac_address: "fa:16:3e:00:00:0f", project_id: "p1" }).address("late", "b", "10.5.0.22", 0);
+    answered(cloud, { chaddr: "fa:16:3e:00:00:0f" });
+    expect(texts()).toEqual([`${asks} fa:16:3e:00:00:0e is not answered: its client has the MAC of no port of the relay's project in the relay's network`]);
+  });
+
+  it("is none where clients are answered, and where what it asks is for another server", () => {
+    const cloud = fresh();
+    answered(cloud, {});
+    told(cloud, frameOf({ type: type.request, options: [[50, ip("10.5.0.20")], [54, ip("10.5.0.77")]] }));
+    expect(problems(cloud.view)).toEqual([]);
+  });
+
+  it("however many clients it says it has, some of them are remembered", () => {
+    const cloud = fresh();
+    for (let n = 0; n < 300; n++) told(cloud, frameOf({ chaddr: `fa:16:3e:11:00:${n.toString(16).padStart(3, "0").slice(-2)}` }));
+    expect(cloud.view.facts(relayRefusalTable)).toHaveLength(8);
   });
 });

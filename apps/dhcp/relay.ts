@@ -4,7 +4,7 @@ import { contains, parseCidr, parseIp, type ReadView } from "#app";
 import { decodeDhcpOption, dhcpOptions, dhcpPorts, type DhcpMessage, type Packet } from "packet-codec";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import type { Port } from "../l2/model.ts";
-import { BROADCAST, hasAddress, relayedPort, SERVER_ADDRESS } from "./model.ts";
+import { BROADCAST, hasAddress, notRelayed, relayedPort, SERVER_ADDRESS, type NotRelayed } from "./model.ts";
 
 /** Suboptions of option 82: RFC 3527, RFC 5107. */
 const LINK_SELECTION = 5;
@@ -22,15 +22,15 @@ export interface Relayed {
 }
 
 /** @throws PacketError when a suboption that matters is malformed. */
-export function relayed(view: ReadView, port: Port, { eth, ipv4, udp }: Packet, { giaddr, chaddr, options }: DhcpMessage): Relayed | { readonly ignored: string } {
+export function relayed(view: ReadView, port: Port, { eth, ipv4, udp }: Packet, { giaddr, chaddr, options }: DhcpMessage): Relayed | NotRelayed {
   const { src, dst } = ipv4!;
-  if (udp?.src_port !== dhcpPorts.server) return { ignored: "came through a relay, and not from a relay's port" };
-  if (!hasAddress(view, port, src, eth.src)) return { ignored: "comes from an address that its port has not, or by another MAC" };
-  if (!hasAddress(view, port, giaddr, eth.src)) return { ignored: "its relay's address (giaddr) is none of its port" };
+  if (udp?.src_port !== dhcpPorts.server) return notRelayed("message", "came through a relay, and not from a relay's port");
+  if (!hasAddress(view, port, src, eth.src)) return notRelayed("source", "comes from an address that its port has not, or by another MAC");
+  if (!hasAddress(view, port, giaddr, eth.src)) return notRelayed("giaddr", "its relay's address (giaddr) is none of its port");
   const agent = options.get(dhcpOptions["agent-info"].code);
   const link = addressIn(agent, LINK_SELECTION) ?? giaddr;
   const subnet = servedSubnet(view, port.network_id, link);
-  if (subnet === undefined) return { ignored: "its client is on no subnet with DHCP of the port's network" };
+  if (subnet === undefined) return notRelayed("link", "its client is on no subnet with DHCP of the port's network");
   const client = relayedPort(view, port, chaddr);
   if ("ignored" in client) return client;
   return { client, subnet, server: dst === BROADCAST ? serverFor(view, port, src, eth.src) : dst, override: addressIn(agent, SERVER_OVERRIDE) };

@@ -7,7 +7,7 @@ import {
 import { addressesOf, networkTable, senderOf, toPort, type Port } from "../l2/model.ts";
 import { subnetTable, type Subnet } from "../ipam/model.ts";
 import { mtuOf } from "../overlay/model.ts";
-import { declines, dhcpSettings, hasAddress, nameServersOf, portDhcpOptsTable, portOfferTable, relayedPort, SERVER_MAC, subnetOfferTable } from "../dhcp/model.ts";
+import { declines, dhcpSettings, hasAddress, nameServersOf, notRelayed, portDhcpOptsTable, portOfferTable, relayedPort, relayRefusal, SERVER_MAC, subnetOfferTable, type NotRelayed } from "../dhcp/model.ts";
 import { answer, declined, type Client } from "./answer.ts";
 import { dhcp6ServerTable, isServed, portPrefixTable, SERVER, servedAddresses } from "./model.ts";
 import { relayed, wrapped, type Relayed } from "./relay.ts";
@@ -50,13 +50,15 @@ function outsFor(packet: PacketIn, port: Port, toSender: (frame: Buffer) => Stag
   };
   const request = parseDhcp6(udp.payload);
   const asker = "hop_count" in request ? behindRelay(view, port, frame, request) : atPort(port, frame, request);
-  if ("ignored" in asker) return none(asker.ignored);
+  if ("ignored" in asker) return [...(asker.relay === undefined ? [] : relayRefusal(view, port, 6, asker.relay.mac, asker.relay.refused)), ...none(asker.ignored)];
   const server = view.get(dhcp6ServerTable, SERVER);
   const client = clientOf(asker, view);
+  const { relayed: by } = asker;
+  if (client === undefined && by !== undefined) return [...relayRefusal(view, port, 6, by.mac, notRelayed("address", "its client's port is without an address to hand out of the subnet that its relay names")), ...none("of a port that is not served")];
   if (server === undefined || client === undefined) return none("of a port that is not served");
   const reply = answer(asker.message, duidOf(server.uuid), client);
   if ("ignored" in reply) return none(reply.ignored);
-  const { relayed: by } = asker;
+  const heard = by === undefined ? [] : relayRefusal(view, port, 6, by.mac);
   const message = by === undefined ? reply.message : wrapped(by, reply.message);
   const payload = buildDhcp6(message);
   if (payload.length > client.limit + envelope(by)) return none("what relays have added leaves no room for an answer");
@@ -66,7 +68,7 @@ function outsFor(packet: PacketIn, port: Port, toSender: (frame: Buffer) => Stag
   const ends = { src: linkLocal(SERVER_MAC), dst: ipv6.src };
   const datagram = buildUdp({ src_port: dhcp6Ports.server, dst_port: by === undefined ? dhcp6Ports.client : dhcp6Ports.server }, payload, ends);
   const back = buildEthernet({ dst: eth.src, src: SERVER_MAC, ethertype: ethertypes.ipv6 }, buildIpv6({ ...ends, next_header: ipProtocols.udp }, datagram));
-  return [toSender(back), ...facts, counted(requestCounter, reply.message.msg_type === dhcp6MessageTypes.advertise ? "advertise" : "reply")];
+  return [toSender(back), ...heard, ...facts, counted(requestCounter, reply.message.msg_type === dhcp6MessageTypes.advertise ? "advertise" : "reply")];
 }
 
 /** Who is to be answered. */
@@ -77,7 +79,12 @@ interface Asker {
   /** How it came, if relay agents asked for it, and the subnet that its link has. */
   readonly relayed?: Relayed & { readonly subnet: Subnet };
 }
-type Unheard = { readonly ignored: string };
+interface Unheard {
+  readonly ignored: string;
+  /** A relay agent asks; `mac` of its client, if it says that. */
+  readonly relay?: { readonly mac: string; readonly refused: NotRelayed };
+}
+const unheard = (mac: string, refused: NotRelayed): Unheard => ({ ignored: refused.ignored, relay: { mac, refused } });
 
 /** A client at the port. Behind one without port security may be other machines: its addresses are not theirs. */
 function atPort(port: Port, { eth, ipv6 }: Packet, message: Dhcp6Message): Asker | Unheard {
@@ -88,13 +95,13 @@ function atPort(port: Port, { eth, ipv6 }: Packet, message: Dhcp6Message): Asker
 /** A client behind a relay agent that is at the port: the relay has to be what it says, and its client to have a port of the same project and network. */
 function behindRelay(view: ReadView, port: Port, { eth, ipv6 }: Packet, outermost: Dhcp6RelayMessage): Asker | Unheard {
   const own = hasAddress(view, port, ipv6!.src, eth.src) || (eth.src === port.mac_address && contains(LINK_LOCAL, parseIp(ipv6!.src)!));
-  if (!own) return { ignored: "its relay asks from an address that its port has not, or by another MAC" };
+  if (!own) return unheard("", notRelayed("source", "its relay asks from an address that its port has not, or by another MAC"));
   const came = relayed(outermost);
-  if ("ignored" in came) return came;
+  if ("ignored" in came) return unheard("", notRelayed("message", came.ignored));
   const subnet = view.by(subnetTable, "network", port.network_id).find((s) => isServed(s) && contains(parseCidr(s.cidr)!, parseIp(came.link)!));
-  if (subnet === undefined) return { ignored: "its client is on no subnet with DHCPv6 of the port's network" };
+  if (subnet === undefined) return unheard(came.mac, notRelayed("link", "its client is on no subnet with DHCPv6 of the port's network"));
   const client = relayedPort(view, port, came.mac);
-  return "ignored" in client ? client : { port: client, message: came.message, relayed: { ...came, subnet } };
+  return "ignored" in client ? unheard(came.mac, client) : { port: client, message: came.message, relayed: { ...came, subnet } };
 }
 
 /** Bytes that relays add to an answer. */

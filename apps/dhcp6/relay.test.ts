@@ -7,7 +7,7 @@ import {
 import { SeededRandom } from "../../src/lib/random.ts";
 import { portTable } from "../l2/model.ts";
 import { declinedAddressTable } from "../dhcp/model.ts";
-import { problems } from "../dhcp/problems.ts";
+import { problems as dhcpProblems } from "../dhcp/problems.ts";
 import { client, Cloud, held, ia, server, statusOf, type } from "./dhcp6.fixture.ts";
 
 const CLIENT = "fa:16:3e:00:00:0c";
@@ -106,7 +106,7 @@ describe("a relay's client", () => {
     expect(ask(type.informationRequest)?.msg_type).toBe(type.reply);
     expect(statusOf(ask(type.decline, server(at), ia(7, "fd00:1::20")))).toBe(0);
     expect(cloud.h.view.facts(declinedAddressTable, behind)).toMatchObject([{ ip: "fd00:1::20" }]);
-    expect(problems(cloud.h.view)).toMatchObject([{ kind: "address_declined", resources: [{ type: "port", id: behind }, { type: "network", id: net }] }]);
+    expect(dhcpProblems(cloud.h.view)).toMatchObject([{ kind: "address_declined", resources: [{ type: "port", id: behind }, { type: "network", id: net }] }]);
   });
 
   test("is who the relay next to it says by its MAC (RFC 6939), or as its link-local address is made of; and on the link of the relay next to it that names one", () => {
@@ -153,6 +153,17 @@ describe("a relay is not told", () => {
   ])("%s", (_, hop, from) => {
     expect(forward(by(says(type.solicit, ia(7)), {}))).toBeDefined();
     expect(forward(by(says(type.solicit, ia(7)), hop), from)).toBeUndefined();
+  });
+
+  test("anything, and that is a problem of the relay's port until the client is answered", () => {
+    const told = (): string[] => dhcpProblems(cloud.h.view).filter((p) => p.kind === "relay_refused").map((p) => p.text);
+    const late = "fa:16:3e:00:00:0f";
+    expect(forward(by(says(type.solicit, ia(7)), { more: [mac(late)] }))).toBeUndefined();
+    expect(told()).toContainEqual(expect.stringMatching(`asks by DHCPv6 for (?:\\S+, )*${late}.* is not answered: its client has the MAC of no port`));
+    expect(forward(by(says(type.solicit, ia(7)), { link_address: "2001:db8::1" }))).toBeUndefined();
+    expect(told()).toContainEqual(expect.stringMatching(`for ${CLIENT} is not answered: its client is on no subnet with DHCPv6`));
+    expect(forward(by(says(type.solicit, ia(7)), {}))).toBeDefined();
+    expect(told().filter((text) => text.includes(CLIENT))).toEqual([]);
   });
 
   test("by a client's message to servers alone, a message without one of a client, or one that is no request", () => {
