@@ -28,9 +28,11 @@ export const explains: Explains = {
     const [led] = ask(ledTo, view, port.network_id, address, place.chassis).filter((id) => id !== undefined);
     const to = (led === undefined ? undefined : view.get(portTable, led)) ?? target ?? onLink(view, port.network_id, address);
     const at = to === undefined ? undefined : activeAttachment(view, to.id);
+    // Of ports that share an address in a pair whichever has it now: so it is for any of them.
+    const shared = to !== undefined && target === undefined && led === undefined && view.get(addressTable, addressId(port.network_id, address)) === undefined && view.count(portTable, "pair_ip", `${port.network_id}|${address}`) > 1;
     return {
       chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: VLAN_PRESENT | place.vlan }), ...firstPacket(question, { mac: port.mac_address, ip: way.source }, { mac: way.mac, ip: address }) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id,
-      goal: at !== undefined ? { chassis: at.chassis, ofport: at.ofport, vlan: at.vlan } : to !== undefined && !isNetworkPort(to) ? "none" : way.onward !== undefined ? "outside" : "anywhere",
+      goal: shared ? "anywhere" : at !== undefined ? { chassis: at.chassis, ofport: at.ofport, vlan: at.vlan } : to !== undefined && !isNetworkPort(to) ? "none" : way.onward !== undefined ? "outside" : "anywhere",
       ...(way.onward !== undefined && { onward: way.onward }),
     };
   },

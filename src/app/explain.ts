@@ -135,6 +135,8 @@ export interface Explains {
   entrance?(this: void, view: LiveView, port: string): PacketEntrance | undefined;
   /** The port that gets what leaves a chassis by an OpenFlow port with this tag; undefined: whoever is plugged there. */
   behind?(this: void, view: LiveView, chassis: string, ofport: number, vlan: number): string | undefined;
+  /** Whether the machine of a port (`at`) may be who forwards to another port, which is plugged nowhere: what comes from the other's address it may send. */
+  forwards?(this: void, view: LiveView, at: string, port: string, address: string): boolean | undefined;
   /** Whether a packet that went to the controller goes on once a machine has answered that the model does not list. */
   waits?(this: void, view: LiveView, stop: PacketStop): boolean;
   /** Ids of ports whose packets a resource of this type is about. */

@@ -1,5 +1,5 @@
 // Why packets of ports go no further where l2 decides: what a port may send, and whether the one that it is for is there.
-import type { Explains, PacketCause, PacketStop, ReadView } from "#app";
+import { contains, parseCidr, parseIp, type Explains, type PacketCause, type PacketStop, type ReadView } from "#app";
 import { absent, activeAttachment, attachmentTable, isNetworkPort, networkTable, portTable, singleAddress, type Port } from "../model.ts";
 
 const SENDING: ReadonlySet<string> = new Set(["port_security", "nd_source", "inner_tag"]);
@@ -26,6 +26,12 @@ export const explains: Explains = {
     if (sender !== undefined && SENDING.has(stop.table)) return spoofed(sender, stop);
     if (receiver === undefined || isNetworkPort(receiver) || activeAttachment(view, receiver.id) !== undefined) return undefined;
     return closed(view, receiver) ?? absent(view, receiver, ask);
+  },
+  forwards(view, id, behind, address) {
+    const [at, port] = [view.get(portTable, id), view.get(portTable, behind)];
+    if (at === undefined || port === undefined || at.network_id !== port.network_id || isNetworkPort(at)) return undefined;
+    const ip = parseIp(address);
+    return ip !== undefined && (!at.port_security_enabled || at.allowed_address_pairs.some((pair) => contains(parseCidr(pair.ip_address)!, ip)));
   },
   behind: (view, chassis, ofport, vlan) => view.by(attachmentTable, "chassis", chassis).find((at) => at.ofport === ofport && at.vlan === vlan)?.port_id,
   takers(view, networkKey, mac) {

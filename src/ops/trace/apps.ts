@@ -6,7 +6,7 @@ import type { TracerParts } from "./parts.ts";
 
 type Parts = Pick<TracerParts, "apps" | "guard" | "view" | "ask" | "layout">;
 
-function* answers<H extends "begin" | "takers" | "tunnel" | "entrance" | "behind" | "waits" | "unanswered", R>({ apps, guard }: Parts, hook: H, run: (of: NonNullable<Explains[H]>) => R): Iterable<R> {
+function* answers<H extends "begin" | "takers" | "tunnel" | "entrance" | "behind" | "waits" | "unanswered" | "forwards", R>({ apps, guard }: Parts, hook: H, run: (of: NonNullable<Explains[H]>) => R): Iterable<R> {
   for (const app of apps) {
     const of: App["explains"] = app.explains;
     const asked = of?.[hook];
@@ -42,6 +42,8 @@ export const entranceOf = (parts: Parts, port: string): PacketEntrance | undefin
 export const behindOf = (parts: Parts, chassis: string, ofport: number, vlan: number): string | undefined => first(answers(parts, "behind", (behind) => behind(parts.view, chassis, ofport, vlan)));
 
 export const unansweredOf = (parts: Parts, stop: PacketStop): PacketCause | undefined => first(answers(parts, "unanswered", (unanswered) => unanswered(parts.view, stop)));
+
+export const forwardsTo = (parts: Parts, at: string, port: string, address: string): boolean => [...answers(parts, "forwards", (forwards) => forwards(parts.view, at, port, address))].includes(true);
 
 export const waitsOn = (parts: Parts, stop: PacketStop): boolean => [...answers(parts, "waits", (waits) => waits(parts.view, stop))].includes(true);
 

@@ -37,13 +37,23 @@ export function* differenceOn({ engine, layout }: Pick<TracerParts, "engine" | "
 
 const same = (a: TracedFlow | undefined, b: TracedFlow | undefined): boolean => a === b || (a?.ref.flow !== undefined && a.ref.state === "desired" && a.ref.flow === b?.ref.flow);
 
-/** Another port has the address where the packet goes: networks may have the same ones. `macOf`: a port's own MAC. */
-export function elsewhere({ delivered }: Pick<Walk, "delivered">, start: PacketStart | undefined, macOf: (port: string) => string | undefined): PacketCause | undefined {
-  const iface = delivered.find((d) => d.iface !== undefined && d.iface !== start?.to && macOf(d.iface) === macText(d.packet.get("eth_dst")))?.iface;
+/** The port that it came to by its MAC in place of the one that it is for. `macOf`: a port's own MAC. */
+export const otherwise = ({ delivered }: Pick<Walk, "delivered">, start: PacketStart | undefined, macOf: (port: string) => string | undefined): Delivered | undefined =>
+  delivered.find((d) => d.iface !== undefined && d.iface !== start?.to && macOf(d.iface) === macText(d.packet.get("eth_dst")));
+
+/** Another port has the address where the packet goes, since networks may have the same ones; or routes lead to another. `has`: whether it has the address itself. */
+export function elsewhere(iface: string | undefined, start: PacketStart | undefined, has: (port: string, address: string) => boolean): PacketCause | undefined {
   if (iface === undefined || start?.to === undefined) return undefined;
+  const resources = [{ type: "port", id: start.to }, { type: "port", id: iface }];
+  if (!has(iface, start.address)) {
+    const away = start.goal === "none";
+    return {
+      reason: "elsewhere", text: `routes lead ${start.address} to port ${iface}, which has it not, and port ${start.to}, which has it, ${away ? "is plugged nowhere" : "is another"}`, resources,
+      cure: { text: away ? `if the machine of port ${iface} forwards to it, let that port send as ${start.address} (allowed_address_pairs); else plug port ${start.to}, or see the next hops of routes` : "see the next hops of routes, of routers and subnets, for that address" },
+    };
+  }
   return {
-    reason: "elsewhere", text: `${start.address} is reached at port ${iface}, which has it where the sender is, and not at port ${start.to}`,
-    resources: [{ type: "port", id: start.to }, { type: "port", id: iface }],
+    reason: "elsewhere", text: `${start.address} is reached at port ${iface}, which has it where the sender is, and not at port ${start.to}`, resources,
     cure: { text: "ports of two networks reach each other where routers join these, and with addresses that one of the networks alone has" },
   };
 }

@@ -6,9 +6,9 @@ import { Packet } from "../../trace/index.ts";
 import type { Instant } from "../../model/past/history.ts";
 import { BadQuery } from "../bad-query.ts";
 import { Named } from "../named.ts";
-import { beginning, behindOf, entranceOf, takersOf, tunnelKnown } from "./apps.ts";
+import { beginning, behindOf, entranceOf, forwardsTo, takersOf, tunnelKnown } from "./apps.ts";
 import { Deadline, TraceBroken, waited, type Asking } from "./asking.ts";
-import { causeOf, differenceOn, elsewhere } from "./causes.ts";
+import { causeOf, differenceOn, elsewhere, otherwise } from "./causes.ts";
 import { Connections, type Phase } from "./connections.ts";
 import type { TracerParts } from "./parts.ts";
 import { SwitchView, type Ref, type Switches } from "./switch-view.ts";
@@ -78,6 +78,8 @@ export interface OneWay {
 interface Way {
   readonly shown: OneWay;
   readonly walked: Walk;
+  /** The port whose machine forwards to the one that it is for. */
+  readonly behind?: string;
 }
 
 export interface TraceAnswer extends OneWay {
@@ -181,7 +183,7 @@ export class Tracer {
     const { walked, shown: there } = way;
     const { goal } = begun;
     const arrived = walked.delivered.find((d) => d.to === "guest" && d.iface !== what.from && (typeof goal !== "object" || isAt(d, goal)));
-    const receiver = begun.to ?? arrived?.iface;
+    const receiver = way.behind ?? (goal === "anywhere" ? arrived?.iface : begun.to ?? arrived?.iface);
     if (!request.reverse || there.verdict !== "delivered" || arrived === undefined || receiver === undefined) return { ...there, answer: null };
     return { ...there, answer: yield* this.back(receiver, what, arrived, { request, connections, open, deadline }) };
   }
@@ -246,13 +248,19 @@ export class Tracer {
       if (others.length === 0 && back!.switch === chassis && BigInt(back!.ofport) === packet.get("in_port")) notes.push(`answered by the switch: what leaves by ${back!.port} is the answer`);
       return done("delivered", undefined);
     }
+    const other = otherwise(walked, start, (id) => this.macOf(id));
+    const behind = goal === "none" && start?.to !== undefined && other !== undefined && forwardsTo(this.parts, other.iface!, start.to, start.address) ? other.iface! : undefined;
+    if (behind !== undefined) {
+      notes.push(`port ${start!.to!}, which has ${start!.address}, is plugged nowhere: it is taken to be behind port ${behind}, where it arrives, and which may send as that address; what the machine there does with it is not known here`);
+      return { ...done("delivered", undefined), behind };
+    }
     let cause: PacketCause | undefined;
     if (request.state === "installed") {
       const wanted = yield* follow({ ...walkParts, desired: true, connections: before });
       cause = yield* differenceOn(this.parts, walked, reached(wanted, goal), open);
     }
     const end = deciding(walked.ended);
-    if (end === undefined) cause ??= elsewhere(walked, start, (id) => this.macOf(id));
+    if (end === undefined) cause ??= elsewhere(other?.iface, start, (port, address) => this.hasAddress(port, address));
     cause ??= causeOf(this.parts, { end, question: parts.question, start, left: walked.delivered.find((d) => d.to === "outside") });
     // What the controller answers is delivered to it.
     const taken = goal === "anywhere" && cause.reason === "unexplained" ? punted.at(-1) : undefined;
@@ -285,6 +293,12 @@ export class Tracer {
     const table = this.byResource.get("port");
     const mac = table === undefined ? undefined : (this.parts.view.get(table as Table, port) as { readonly mac_address?: unknown } | undefined)?.mac_address;
     return typeof mac === "string" ? mac : undefined;
+  }
+
+  /** Addresses are of a family, or of none that is known here. */
+  private hasAddress(port: string, address: string): boolean {
+    const begun = beginning(this.parts, { from: port, to: address, protocol: 1 });
+    return begun !== undefined && !isCause(begun) && begun.to === port;
   }
 
   private stillborn(cause: PacketCause): OneWay {
