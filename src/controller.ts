@@ -29,6 +29,7 @@ import { History } from "./model/past/history.ts";
 import { Model } from "./model/model.ts";
 import { withCopy, withRows } from "./model/past/copied-store.ts";
 import { Lineage } from "./model/lineage.ts";
+import { sweepAllocations } from "./model/allocations.ts";
 import { danglingProblems, mendReferences } from "./model/references.ts";
 import { refuseNewer, upgradeStore } from "./model/upgrade.ts";
 import type { View } from "./model/view.ts";
@@ -120,6 +121,7 @@ export class Controller {
     const model = await Model.open(store, tables, { clock, random, settings: SettingsBook.of(apps, config.settings) });
     this.stops.push(() => model.close());
     await mendReferences(model, apps, log);
+    await sweepAllocations(model, tables);
 
     metrics.collectProcess();
     metrics.gauge("axion_info", "1, with this controller's name and version", () => [{ labels: { name: config.name, version: version() }, value: 1 }], ["name", "version"]);

@@ -1,7 +1,7 @@
 // pvlan of networks, pvlan_type and pvlan_community of ports.
-import { badRequest, extendResource, memberOf, orNull, reference, type Alias, type Tx, type Values } from "#app";
+import { badRequest, extendResource, forgetPart, memberOf, orNull, reference, type Alias, type Tx, type Values } from "#app";
 import { isNetworkPort, networkResource, networkTable, portResource, portTable, type Network, type Port } from "../l2/model.ts";
-import { classFor, pvlanNetworkTable, pvlanPortTable, TYPES, type PvlanType } from "./model.ts";
+import { classFor, communityNumbers, pvlanNetworkTable, pvlanPortTable, TYPES, type PvlanType } from "./model.ts";
 
 const MEMBER = memberOf();
 const READER = "rule:admin_only or (role:reader and project_id:%(project_id)s)";
@@ -22,6 +22,7 @@ const ofNetwork = extendResource(networkResource, {
   update: (tx, row, changes) => keepNetwork(tx, row, changes.pvlan as boolean | undefined),
   remove(tx, { id }) {
     if (tx.get(pvlanNetworkTable, id) !== undefined) tx.delete(pvlanNetworkTable, id);
+    forgetPart(tx, communityNumbers, id);
   },
   present: (view, { id }) => ({ pvlan: view.get(pvlanNetworkTable, id) !== undefined }),
 });

@@ -152,3 +152,6 @@ export function release(tx: Tx, pool: Pool, part: string, n: number): void {
   const holder = `was/${n}`;
   tx.put(poolNumberTable, { id: numberId(pool.name, part, holder), pool: pool.name, part, holder, n, claimed: false, releasing: true });
 }
+
+/** What a part of a pool is of is gone for good, as a chassis or network: where in it numbers were given out last is of no use to anybody. */
+export const forgetPart = (tx: Tx, pool: Pool, part: string): void => tx.forgetAllocation(spaceOf(pool, part));

@@ -105,4 +105,6 @@ export interface Tx extends ReadView {
    * @throws PoolExhaustedError when all of min..max are used.
    */
   allocate(pool: string, options: { readonly min: number; readonly max: number; readonly used: (n: number) => boolean }): number;
+  /** Forgets where a pool's numbers were given out last: what they were of is gone. */
+  forgetAllocation(pool: string): void;
 }

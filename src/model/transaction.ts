@@ -96,4 +96,8 @@ export class Transaction implements Tx {
     this.put(allocationTable, { id: pool, next: n === max ? min : n + 1 });
     return n;
   }
+
+  forgetAllocation(pool: string): void {
+    if (this.get(allocationTable, pool) !== undefined) this.delete(allocationTable, pool);
+  }
 }

@@ -1,6 +1,6 @@
 // The inventory: every Open vSwitch database that connected, and which of them is which chassis. What a host reports becomes
 // Chassis and Vif rows of the model (host.ts); how far its interfaces are is kept beyond its sessions (progress.ts).
-import { chassisTable, poolNumberTable, zonePool, type Vif } from "#app";
+import { chassisTable, forgetPart, poolNumberTable, zonePool, type Vif } from "#app";
 import type { OvsdbSession } from "ovsdb-client";
 import type { Delta } from "../../compiler/desired.ts";
 import type { Cancel, Clock } from "../../lib/clock.ts";
@@ -158,6 +158,7 @@ export class Inventory implements HostOwner {
     await model.transact(cause(`host ${chassis} ${why}`, random), (tx) => {
       writeVifs(tx, apps, chassis, [], log, guard);
       for (const { id } of tx.by(poolNumberTable, "part", `${zonePool.name}/${chassis}`)) tx.delete(poolNumberTable, id);
+      for (const pool of [zonePool, ...apps.flatMap((app) => app.pools ?? [])]) forgetPart(tx, pool, chassis);
       tx.delete(chassisTable, chassis);
     });
     this.progress.forget(chassis);
