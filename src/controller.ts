@@ -149,7 +149,9 @@ export class Controller {
     const cluster = (this.cluster = await this.joinCluster(clock, random, model, apps.map((app) => app.name)));
     const count = appCounters(metrics, apps);
     const packets = new Packets({ apps, layout, view, facts, guard, log, count });
-    const southbound = this.makeSouthbound({ apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, cluster, looked: (chassis, hold) => this.shadow?.looked(chassis, hold) });
+    const counting = countingRules(apps);
+    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => southbound.questions.flowsWith(chassis, cookie, options), clock, counting });
+    const southbound = this.makeSouthbound({ counter, apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, cluster, looked: (chassis, hold) => this.shadow?.looked(chassis, hold) });
     await southbound.start();
     this.southbound = southbound;
     this.stops.push(() => southbound.stop());
@@ -169,8 +171,7 @@ export class Controller {
     this.stops.push(() => receiptLog.stop());
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const asked = new Asked(clock);
-    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => southbound.questions.flowsWith(chassis, cookie, options), clock });
-    const [dropping, counting] = [droppingRules(apps), countingRules(apps)];
+    const dropping = droppingRules(apps);
     const auth = this.makeAuth(clock);
     const services = new Services({
       apps, tables, view, clock, random, log, guard, model,
@@ -356,14 +357,22 @@ export class Controller {
   }
 
   private makeSouthbound(parts: {
+    readonly counter: FlowCounter;
     readonly apps: readonly App[]; readonly layout: Layout; readonly model: Model; readonly view: View; readonly engine: Engine; readonly metrics: Metrics;
     readonly packets: Packets; readonly facts: Facts; readonly guard: HookGuard; readonly earlier: readonly string[]; readonly lineage: Lineage; readonly clock: Clock; readonly random: Random; readonly cluster: Cluster | undefined; readonly looked: (chassis: string, hold: string | undefined) => void;
   }): Southbound {
     const { config, log } = this.options;
-    const { apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, cluster, looked } = parts;
+    const { counter, apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, cluster, looked } = parts;
     return new Southbound({
       model: seenThrough(model, view), desired: engine, apps, metrics, log, guard, facts, clock, random, lineage, cluster, looked,
       effects: flowEffects(apps, layout, view, guard, earlier),
+      counting: {
+        isCounted: (flow) => counter.isCounted(flow),
+        ended: (chassis, flow, counts) => {
+          const { app, rule, entity } = engine.emitterOf(flow);
+          counter.end(app, rule, entity, { chassis, key: flow.key, table: flow.table, ...counts });
+        },
+      },
       tableName: (id) => layout.tableById(id)?.name,
       resourcesOf: (flow) => engine.provenance(flow).resources.map(({ type, id }) => ({ type, id })),
       config: { openflow: config.openflow, ovsdb: config.ovsdb, advertise: config.advertise, tls: config.tls, auditIntervalMs: config.auditIntervalMs, shadow: config.shadow },

@@ -35,7 +35,7 @@ export function labelCounts(view: LiveView, { id }: Pick<MeteringLabel, "id">): 
 
 const countables = ({ id, project_id }: MeteringLabel) => DIRECTIONS.map((direction) => ({ id: countedOf(id, direction), project_id }));
 
-/** Seconds between looks: what flows have counted since is lost when they go, as with a gateway that leaves its host. */
+/** Seconds between looks: what flows have counted since is lost when they go and this controller does not take them off. */
 const LOOK_S = 10;
 
 function countersOf(host: ServiceHost): FlowCounters {

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { flowCountReply } from "../../test/support/flow-counts.ts";
 import { Harness, textOf } from "../../test/support/harness.ts";
+import { Share } from "../../src/services/index.ts";
 import { LABELS_MAX, meteringCountTable, meteringLabelRuleTable, RULES_MAX } from "./model.ts";
 import { gauges, opsLists } from "./shown.ts";
 
@@ -9,6 +10,8 @@ let h: Harness;
 let outside: string;
 let router: string;
 let port: string;
+/** The controllers that are there: one of them stores. */
+let acting: string[];
 /** Packets of each flow, by its key. */
 let counted: Map<string, number>;
 
@@ -47,7 +50,8 @@ const shown = async (id: string): Promise<unknown> => {
 };
 
 beforeEach(async () => {
-  h = await Harness.make();
+  acting = ["self"];
+  h = await Harness.make([], undefined, { share: new Share("self", () => acting) });
   counted = new Map();
   answers();
   for (const [n, host] of HOSTS.entries()) await h.addChassis(host, { key: n + 1, gateway: host.startsWith("gw") });
@@ -177,4 +181,28 @@ test("counts are sums over hosts and rules; they do not fall when rules go, a ga
   expect((await h.call("DELETE", `${LABELS}/${of}`, undefined, p)).status).toBe(204);
   await h.settled();
   expect([...h.view.all(meteringCountTable)]).toEqual([]);
+});
+
+test("what flows had when they were taken off counts at the controller that is told of it, which stores it where another one has stored less", async () => {
+  const of = await label();
+  const one = await rule(of);
+  const stored = (): number | undefined => h.view.get(meteringCountTable, `egress/${of}`)?.gone_packets;
+  const others = (packets: number): Promise<unknown> =>
+    h.model.transact({ requestId: "req-1", call: "the other" }, (tx) => tx.put(meteringCountTable, { id: `egress/${of}`, packets, bytes: packets * 100, gone_packets: packets, gone_bytes: packets * 100, last_hit: null }));
+  pass("gw1", "egress", of, 5);
+  await h.clock.run(10_000);
+  expect(await shown(of)).toEqual([0, 5, true]);
+  acting = ["other"];
+  const { key, table } = h.engine.wantedFlows("metering", "counted-egress", of)[0]!;
+  expect((await h.call("DELETE", `${RULES}/${one}`, undefined, p)).status).toBe(204);
+  await h.settled();
+  await others(5);
+  h.counter.end("metering", "counted-egress", of, { chassis: "gw1", key, table, packets: 9, bytes: 900 });
+  await h.clock.run(12_000);
+  expect([await shown(of), stored()]).toEqual([[0, 9, true], 9]);
+  // It came and went between two looks, and the other one, which acts, knows of more by now.
+  h.counter.end("metering", "counted-egress", of, { chassis: "gw1", key, table, packets: 2, bytes: 200 });
+  await others(20);
+  await h.clock.run(12_000);
+  expect([await shown(of), stored()]).toEqual([[0, 20, true], 20]);
 });

@@ -4,7 +4,7 @@ import { COUNTERS, countablesOf, countedOf, countedResources, partsOf, projectCo
 import { attachmentTable, type Attachment } from "../l2/model.ts";
 import { PortCounts } from "./ports.ts";
 
-/** Seconds between looks: what is counted since is lost when a flow goes. */
+/** Seconds between looks: what is counted since is lost when a flow goes that this controller does not take off. */
 const LOOK_S = 10;
 /** Counters that are looked at in a turn, each with what it counts at one place; beyond them turns are longer apart for each. */
 const FLOWS_A_TURN = 40_000;

@@ -105,7 +105,7 @@ export class PortCounts {
         here.push(...before.filter(({ chassis }) => chassis === at.chassis));
       }
     }
-    const ended: FlowCount[] = [];
+    const ended: FlowCount[] = [...(subPorts.ended ?? [])];
     for (const place of before) {
       if (here.some(({ chassis, key, times }) => chassis === place.chassis && key === place.key && times === place.times)) continue;
       const last = await this.last(place, counter);

@@ -584,6 +584,12 @@ export class Engine implements Desired {
     return (flow as OwnedFlow<Run>).owner;
   }
 
+  /** What emitted it, also of one that is not desired any more. `flow` must come from this engine. */
+  emitterOf(flow: Flow): { readonly app: string; readonly rule: string; readonly entity: string } {
+    const { unit, entity } = this.ownerOf(flow) as Run;
+    return { app: unit.app, rule: unit.name, entity: entity.id };
+  }
+
   /** Keeps what was before each batch until its listeners are told, for `provenanceBefore`; until the function given back is called. */
   remember(): () => void {
     this.remembering++;

@@ -1,6 +1,7 @@
 // What switches are asked of flows: no more than each who asks, and all together, may; and of the answer what was asked for alone.
 import { expect, test } from "vitest";
 import { encodeFlowMod, FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "node-openflow";
+import { cookieOf } from "../lib/cookies.ts";
 import { FlowCounter, type PlacedFlow } from "./flow-counts.ts";
 
 const clock = { seconds: 0, now: () => clock.seconds * 1000, monotonic: () => clock.seconds * 1000 };
@@ -157,4 +158,70 @@ test("what flows drop is asked of each table once, by rule, and counts for whom 
   expect(asked).toEqual([["hv1", 9n << 32n, { mask: 0xffff_ffff_0000_0000n, table: 3 }]]);
   expect(await counter.drops(rules, "hv2", ["port"])).toBeUndefined();
   expect(await counter.drops(rules, "hv2", ["stranger"])).toEqual([]);
+});
+
+test("what a flow had when it was taken off comes once, with the answer that it would have been in; a switch that was asked before does not count it again", async () => {
+  const one = flow(5);
+  const end = (packets: number) => ({ chassis: "hv1", key: one.key, table: 3, packets, bytes: packets * 100 });
+  let answer = (): Promise<Buffer[]> => Promise.resolve([reply({ priority: 5, packets: 12 })]);
+  const counter = new FlowCounter({ clock, ...nothing, placed: () => [{ flow: one, chassis: ["hv1"] }], ask: () => answer() });
+  const look = async () => {
+    clock.seconds += 10;
+    const { flows, ended } = await counter.of("app", "rule", "entity", "p1");
+    return [flows.map((f) => f.packets), ended?.map((f) => f.packets)];
+  };
+  counter.end("app", "rule", "another", end(100));
+  expect(await look()).toEqual([[12], undefined]);
+  // It went before the switch was asked: what is there now is another.
+  counter.end("app", "rule", "entity", end(20));
+  counter.end("app", "rule", "entity", end(3));
+  expect(await look()).toEqual([[12], [20, 3]]);
+  // And while it was asked.
+  answer = () => {
+    counter.end("app", "rule", "entity", end(30));
+    return Promise.resolve([reply({ priority: 5, packets: 29 })]);
+  };
+  expect(await look()).toEqual([[], [30]]);
+  answer = () => Promise.reject(new Error("no answer"));
+  counter.end("app", "rule", "entity", end(31));
+  expect(await look()).toEqual([[], [31]]);
+  expect(await look()).toEqual([[], undefined]);
+});
+
+test("what a flow had counts for a resource by the table that it was in, also when what it was for is gone, and none that only dropped is asked for", async () => {
+  const rules = [{ app: "a", rule: "in", counts: { resource: "thing", counters: { door: "received", window: "sent" }, entities: (_view: unknown, id: string) => (id === "t" ? there : []) } }];
+  let there = ["t", "t/1", "t/2"];
+  const counter = new FlowCounter({ clock, ...nothing, tableName: (id) => ({ 3: "door", 4: "window" })[id], placed: () => [], ask: () => undefined, counting: rules });
+  const cookieHi = cookieOf("a/in");
+  const [counts, drops, elsewhere, stranger] = [{ ...flow(5), cookieHi }, { ...flow(5), cookieHi, len: FLOW_MOD_MATCH_OFFSET + 8 }, { ...flow(5), cookieHi, table: 5 }, flow(5)];
+  expect([counts, drops, elsewhere, stranger].map((f) => counter.isCounted(f))).toEqual([true, false, false, false]);
+  await counter.of("b", "out", "entity", "/turns");
+  expect(counter.isCounted({ ...drops, cookieHi: cookieOf("b/out") })).toBe(true);
+  const end = (entity: string, table: number, packets: number): void => counter.end("a", "in", entity, { chassis: "hv1", key: entity, table, packets, bytes: 0 });
+  const look = async (name: string, id = "t") => (await counter.ofResource(rules, {} as never, "thing", id, name, "/turns")).ended?.map((f) => f.packets);
+  expect([await look("received"), await look("sent")]).toEqual([undefined, undefined]);
+  there = ["t", "t/2"];
+  end("t", 3, 1);
+  end("t/1", 3, 2);
+  end("t/1", 4, 3);
+  end("t/2", 4, 4);
+  end("u", 3, 5);
+  expect([await look("received"), await look("sent"), await look("received"), await look("received", "u")]).toEqual([[1, 2], [3, 4], undefined, undefined]);
+  // What it had two looks ago is not looked for any more.
+  end("t/1", 3, 6);
+  expect(await look("received")).toBeUndefined();
+});
+
+test("of what nobody fetches no more than 20,000 flows are kept, and none for longer than ten minutes", async () => {
+  const counter = new FlowCounter({ clock, ...nothing, placed: () => [], ask: () => undefined });
+  const look = async (entity: string) => (await counter.of("app", "rule", entity, "/turns")).ended?.length;
+  const end = (entity: string, key = ""): void => counter.end("app", "rule", entity, { chassis: "hv1", key, table: 3, packets: 1, bytes: 100 });
+  end("first");
+  end("second");
+  for (let i = 0; i < 19_999; i++) end("many", String(i));
+  expect([await look("first"), await look("second"), await look("many")]).toEqual([undefined, 1, 19_999]);
+  end("old");
+  clock.seconds += 600;
+  end("new");
+  expect([await look("old"), await look("new")]).toEqual([undefined, 1]);
 });

@@ -1,7 +1,10 @@
 // What flows of a rule have counted, asked of the switches that have them: by cookie, so that a question costs a switch what its answer has. What
-// nobody shall do to a switch by asking is bounded here, for each who asks and in all.
+// nobody shall do to a switch by asking is bounded here, for each who asks and in all. What a flow had when it was taken off comes by itself, and goes along
+// with the next answer (ended-flows.ts).
 import { eachFlowStats, FLOW_MOD_MATCH_OFFSET, flowKey } from "node-openflow";
 import type { App, Clock, Counts, DropCount, FlowCount, FlowCounts, ReadView } from "#app";
+import { cookieOf } from "../lib/cookies.ts";
+import { EndedFlows, partId, type EndedFlow, type Part } from "./ended-flows.ts";
 import { Allowance } from "./mailbox.ts";
 
 /** A flow as a switch has it. */
@@ -27,6 +30,8 @@ export interface FlowCounterOptions {
   readonly wanted: (app: string, rule: string, entity: string) => Iterable<CountedFlow & { readonly table: number }>;
   readonly tableName: (id: number) => string | undefined;
   readonly clock: Pick<Clock, "now" | "monotonic">;
+  /** Rules whose flows count for rows of resources. */
+  readonly counting?: readonly CountingRule[];
 }
 
 /** Questions to one switch. */
@@ -48,6 +53,12 @@ interface Placed {
 interface Wanted {
   readonly keys: Set<string>;
   readonly cookies: Set<bigint>;
+}
+
+interface PlacedPart extends Part {
+  placed(this: void): Iterable<Placed>;
+  /** It is there as long as what is counted. */
+  readonly lasting: boolean;
 }
 
 /** The high half of a cookie: which rule. */
@@ -74,38 +85,60 @@ export class FlowCounter {
   /** By chassis, of which there are as many as ever had flows that somebody asked for. */
   private readonly allowances = new Map<string, Allowance>();
   private readonly gathering: Allowance;
+  private readonly ended: EndedFlows;
+  /** By high half of the cookie, rules that are counted: in which tables by name; undefined: in all. */
+  private readonly rules = new Map<number, ReadonlySet<string> | undefined>();
 
   constructor(options: FlowCounterOptions) {
     this.options = options;
     this.gathering = new Allowance(options.clock, GATHER_EACH, GATHER_ALL);
+    this.ended = new EndedFlows(options.clock);
+    for (const { app, rule, counts: { counters } } of options.counting ?? []) this.rules.set(cookieOf(`${app}/${rule}`), new Set(Object.keys(counters)));
+  }
+
+  /** Whether somebody counts what a flow has counted, so that it is worth asking when it is taken off. */
+  isCounted(flow: PlacedFlow): boolean {
+    const tables = this.rules.get(flow.cookieHi);
+    return tables === undefined ? this.rules.has(flow.cookieHi) : tables.has(this.options.tableName(flow.table) ?? "") && hasInstructions(flow);
+  }
+
+  /** A switch has taken off a flow that a rule wanted for an entity, which had counted so much right before: it said so where it was told to. */
+  end(app: string, rule: string, entity: string, flow: EndedFlow): void {
+    this.ended.add(partId(app, rule, entity), flow);
   }
 
   of(app: string, rule: string, entity: string, payer: string): Promise<FlowCounts> {
-    return this.count([() => this.options.placed(app, rule, entity)], payer);
+    const cookieHi = cookieOf(`${app}/${rule}`);
+    if (!this.rules.has(cookieHi)) this.rules.set(cookieHi, undefined);
+    return this.count([{ id: partId(app, rule, entity), counts: () => true, placed: () => this.options.placed(app, rule, entity), lasting: true }], payer);
   }
 
   /** See ServiceHost.countsOf. */
   ofResource(rules: readonly CountingRule[], view: ReadView, resource: string, id: string, counter: string, payer: string): Promise<FlowCounts> {
-    return this.count(this.countedBy(rules, view, resource, id, counter), payer);
+    return this.count(this.countedBy(rules, view, resource, id, counter), payer, `${resource} ${id} ${counter}`);
   }
 
-  private *countedBy(rules: readonly CountingRule[], view: ReadView, resource: string, id: string, counter: string): Iterable<() => Iterable<Placed>> {
+  private *countedBy(rules: readonly CountingRule[], view: ReadView, resource: string, id: string, counter: string): Iterable<PlacedPart> {
     const { placed, tableName } = this.options;
     for (const { app, rule, counts: { resource: of, counters, entities } } of rules) {
       if (of !== resource || !Object.values(counters).includes(counter)) continue;
-      const counted = ({ flow }: Placed): boolean => counters[tableName(flow.table) ?? ""] === counter && hasInstructions(flow);
-      for (const entity of entities(view, id)) yield () => [...placed(app, rule, entity)].filter(counted);
+      const counts = (table: number): boolean => counters[tableName(table) ?? ""] === counter;
+      for (const entity of entities(view, id)) {
+        yield { id: partId(app, rule, entity), counts, placed: () => [...placed(app, rule, entity)].filter(({ flow }) => counts(flow.table) && hasInstructions(flow)), lasting: entity === id };
+      }
     }
   }
 
-  /** `each`: gathers the flows that some entity has; it is not called beyond what the payer may cause. */
-  private async count(each: Iterable<() => Iterable<Placed>>, payer: string): Promise<FlowCounts> {
+  /** `each`: the flows of each are not gathered beyond what the payer may cause. `name`: of a counter whose parts may be others at the next look. */
+  private async count(each: Iterable<PlacedPart>, payer: string, name?: string): Promise<FlowCounts> {
     const wanted = new Map<string, Wanted>();
     const at = `${new Date(this.options.clock.now()).toISOString().slice(0, 19)}Z`;
-    for (const gather of each) {
+    const parts: PlacedPart[] = [];
+    for (const part of each) {
       let cost = 1;
       if (isProject(payer) && !this.gathering.take(payer)) return { at, flows: [], silent: [], refused: true };
-      for (const { flow, chassis } of gather()) {
+      parts.push(part);
+      for (const { flow, chassis } of part.placed()) {
         const cookie = (BigInt(flow.cookieHi) << 32n) | BigInt(flow.cookieLo);
         for (const id of chassis) {
           let of = wanted.get(id);
@@ -120,12 +153,21 @@ export class FlowCounter {
     }
     const flows: FlowCount[] = [];
     const silent: string[] = [];
+    // All are asked in this turn.
+    const asked = this.ended.number;
     await Promise.all([...wanted].map(async ([chassis, { keys, cookies }]) => {
       const found = await this.ofSwitch(chassis, cookies, keys, payer);
       if (found === undefined) silent.push(chassis);
       else for (const one of found) flows.push(one);
     }));
-    return { at, flows, silent };
+    const ended = this.ended.take(parts, name === undefined ? undefined : { name, parts: parts.flatMap(({ id, counts, lasting }) => (lasting ? [] : [{ id, counts }])) });
+    if (ended.length === 0) return { at, flows, silent };
+    // A switch that was asked before it was told to take a flow off shows that flow, one that was asked later what came in its place.
+    const shown = new Set(ended.filter(({ number }) => number > asked).map(({ chassis, key }) => `${chassis} ${key}`));
+    return {
+      at, silent, flows: flows.filter(({ chassis, key }) => !shown.has(`${chassis} ${key}`)),
+      ended: ended.map(({ chassis, key, packets, bytes }) => ({ chassis, key, packets, bytes })),
+    };
   }
 
   /** Undefined: it did not say. */

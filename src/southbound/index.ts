@@ -556,6 +556,7 @@ export class Southbound {
         clock: this.options.clock,
         random: this.options.random,
         effects: this.options.effects,
+        counting: this.options.counting,
         arrived: (came, went) => {
           this.announcements.withdraw(row.id, went);
           this.announcements.add(row.id, came);

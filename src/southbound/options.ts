@@ -9,6 +9,7 @@ import type { Lineage } from "../model/lineage.ts";
 import type { Problem } from "../lib/problem.ts";
 import type { Random } from "../lib/random.ts";
 import type { SwitchPacketOut } from "./openflow/channel.ts";
+import type { CountedFlows } from "./openflow/switch-types.ts";
 import type { FlowEffects } from "./openflow/withdrawal.ts";
 import type { ClusterPort } from "./cluster/port.ts";
 import type { RawPacketIn } from "./openflow/session.ts";
@@ -76,6 +77,8 @@ export interface SouthboundOptions {
   readonly facts?: FactKeeper | undefined;
   /** What comes along with flows; default: nothing. */
   readonly effects?: FlowEffects | undefined;
+  /** Flows that are counted beyond their end; default: none. */
+  readonly counting?: CountedFlows | undefined;
   /** What the store has told switches; default: whatever is stored is taken for all that was. */
   readonly lineage?: Pick<Lineage, "mark" | "has"> | undefined;
   /** Of several controllers: which of them is the master of a switch. Default: there is no other. */

@@ -122,6 +122,8 @@ export class Harness {
   private readonly apiReceivers = new Set<(chassis: string, generation: number) => void>();
   /** What a switch says of its flows with a cookie; undefined: none is connected. */
   countsOf: ((chassis: string, cookie: bigint, options?: { readonly mask: bigint; readonly table: number }) => Promise<Buffer[]> | undefined) | undefined;
+  /** Told what flows had counted that were taken off. */
+  readonly counter: FlowCounter;
   /** What a switch says of its ports; undefined: none is connected. */
   portCounts: ((chassis: string) => readonly PortCount[] | undefined) | undefined;
   /** Traces packets for callers of the API. */
@@ -159,7 +161,7 @@ export class Harness {
     const count = appCounters(this.metrics, apps);
     this.packets = new Packets({ apps, layout, view: this.view, facts: this.facts, guard, log: silent, count });
     const asked = new Asked(this.clock);
-    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => this.countsOf?.(chassis, cookie, options), clock: this.clock });
+    const counter = (this.counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => this.countsOf?.(chassis, cookie, options), clock: this.clock }));
     const [dropping, counting] = [droppingRules(apps), countingRules(apps)];
     this.services = new Services({
       apps, tables: allTables(apps), view: this.view, clock: this.clock, random, log: silent, guard, model,

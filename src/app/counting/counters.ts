@@ -90,6 +90,8 @@ interface Watched extends Countable {
   /** RFC 3339: it had counted more than was stored when a controller first looked. */
   grownAt: string | undefined;
   looking: Promise<void> | undefined;
+  /** It was told what flows had in the end, which is not stored yet. */
+  told: boolean;
 }
 
 export class FlowCounters {
@@ -131,7 +133,7 @@ export class FlowCounters {
     if (found === undefined) {
       const stored = this.host.view.get(this.options.stored, id);
       found = {
-        id, project_id, totals: new Totals(stored, fresh && stored === undefined), askedAt: -Infinity, lookedAt: -Infinity, storedAt: -Infinity, stored, kept: stored, since: stored?.since ?? timestampOf(this.host.clock.now()), grownAt: undefined, looking: undefined,
+        id, project_id, totals: new Totals(stored, fresh && stored === undefined), askedAt: -Infinity, lookedAt: -Infinity, storedAt: -Infinity, stored, kept: stored, since: stored?.since ?? timestampOf(this.host.clock.now()), grownAt: undefined, looking: undefined, told: false,
       };
       this.watched.put(found, 0);
     }
@@ -175,8 +177,9 @@ export class FlowCounters {
     if (this.watched.get(one.id) !== one) return;
     // Flows may have come and gone while another controller looked. What is stored once is looked at once: it may be that less is gone since, as what was away is back.
     const kept = this.host.view.get(this.options.stored, one.id);
-    if (kept !== undefined && kept !== one.kept && !same(one.stored, kept) && kept.gone_packets > one.totals.now.gone_packets) one.totals = new Totals(kept, false, counts.ended);
+    if (kept !== undefined && kept !== one.kept && !same(one.stored, kept) && kept.gone_packets > one.totals.goneWith(counts.ended)) one.totals = new Totals(kept, false, counts.ended);
     one.kept = kept;
+    one.told ||= counts.ended?.some(({ lasting }) => lasting === undefined) === true;
     const { packets: before } = one.totals.now;
     const grown = one.totals.look(counts);
     const { complete } = one.totals;
@@ -218,21 +221,32 @@ export class FlowCounters {
     });
   }
 
-  /** Of several controllers, each of which looks by itself, one stores. What flows that went have counted soon, what is still on switches at long intervals, unless it is `all` that is wanted. */
+  /**
+   * Of several controllers, each of which looks by itself, one stores; and whoever is told what flows had in the end, which is the master of their switch alone, where that is
+   * more. What flows that went have counted soon, what is still on switches at long intervals, unless it is `all` that is wanted.
+   */
   async store(all: boolean): Promise<void> {
     const { name, what, stored, isThere, storeS: { asked, others } = STORE_S } = this.options;
     const rows: StoredCount[] = [];
+    /** What another one stores, but for this. */
+    const foreign = new Set<string>();
     for (const one of this.watched.values()) {
       const { now } = one.totals;
-      if (one.stored === now || one.lookedAt === -Infinity || same(one.stored, now) || !this.host.acts(`${name}/${one.id}`)) continue;
+      if (one.stored === now || one.lookedAt === -Infinity || same(one.stored, now)) continue;
+      const acts = this.host.acts(`${name}/${one.id}`);
+      if (!acts && !one.told) continue;
       if (!all && now.gone_packets === one.stored?.gone_packets && this.now - one.storedAt < (this.now - one.askedAt < DAY_S || one.stored.packets === 0 ? asked : others)) continue;
       one.stored = now;
       one.storedAt = this.now;
+      one.told = false;
+      if (!acts) foreign.add(one.id);
       rows.push({ id: one.id, ...now, since: one.since });
     }
     for (let at = 0; at < rows.length; at += ROWS_A_TIME) {
       await this.host.transact(what, (tx) => {
-        for (const row of rows.slice(at, at + ROWS_A_TIME)) if (isThere(tx, row.id)) tx.put(stored, row);
+        for (const row of rows.slice(at, at + ROWS_A_TIME)) {
+          if (isThere(tx, row.id) && !(foreign.has(row.id) && (tx.get(stored, row.id)?.gone_packets ?? 0) >= row.gone_packets)) tx.put(stored, row);
+        }
       });
     }
   }

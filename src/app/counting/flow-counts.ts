@@ -18,7 +18,10 @@ export interface FlowCounts {
   /** When they were asked for, RFC 3339. */
   readonly at: string;
   readonly flows: readonly FlowCount[];
-  /** What had the same key in an earlier answer and is no more, as it was last seen: later than that answer. */
+  /**
+   * What is no more, each told once, as it was last seen: later than in an earlier answer in which it had the same key, if there was one. `flows` may have what came in its place.
+   * Of a flow that is what its switch said when it was taken off; of those that went otherwise nothing is here.
+   */
   readonly ended?: readonly FlowCount[];
   /** Chassis that should have flows of it and did not say: not connected, too slow, or asked too much already. */
   readonly silent: readonly string[];

@@ -101,9 +101,46 @@ test("what ends is counted as it was seen last, be it later than the look before
   expect(totals.now.gone_packets).toBe(9);
 });
 
+test("what a flow had in the end counts once, whether a look missed it before or not, and what came in its place counts beside", () => {
+  const [a, ended] = [(n: number) => flow("hv1", "a", n), (...list: FlowCount[]): Said => ({ flows: [], ended: list, silent: [] })];
+  const packets = (...list: Said[]): number[] => looks(new Totals(), ...list.map((one, i) => [100 + i, one] as const)).map(([n]) => n);
+  // Told with the look that misses it; after such a look; and nothing more then.
+  expect(packets(said(a(5)), ended(a(9)), said())).toEqual([5, 9, 9]);
+  expect(packets(said(a(5)), said(), ended(a(9)), said(), said())).toEqual([5, 5, 9, 9, 9]);
+  // It came and went between two looks, twice.
+  expect(packets(said(), ended(a(7), a(3)), said())).toEqual([0, 10, 10]);
+  // In its place there is another, with fewer or more.
+  expect(packets(said(a(5)), { flows: [a(2)], ended: [a(9)], silent: [] }, said(a(4)), said())).toEqual([5, 11, 13, 13]);
+  expect(packets(said(a(5)), { flows: [a(80)], ended: [a(9)], silent: [] }, ended(a(81)))).toEqual([5, 89, 90]);
+  expect(packets(said(a(5)), said(), { flows: [a(20)], ended: [a(9)], silent: [] })).toEqual([5, 5, 29]);
+  // Its switch says nothing else.
+  expect(packets(said(a(5)), { flows: [], ended: [a(9)], silent: ["hv1"] }, said())).toEqual([5, 9, 9]);
+});
+
+test("what a flow had in the end that may be counted already does not count: none was looked at before, or more went than are remembered", () => {
+  const stored = { packets: 50, bytes: 5000, gone_packets: 50, gone_bytes: 5000, last_hit: null };
+  const end = (key: string, n: number): Said => ({ flows: [], ended: [flow("hv1", key, n)], silent: [] });
+  expect(looks(new Totals(stored), [100, end("a", 40)], [110, end("b", 40)]).map(([n]) => n)).toEqual([50, 90]);
+  const many = Array.from({ length: 300 }, (_, i) => flow("hv1", String(i), 1));
+  const totals = new Totals();
+  // The last that went is known, the first is not, and ten minutes later it can be no other than one that came since.
+  expect(looks(totals, [100, said(...many)], [110, said()], [120, end("299", 4)], [130, end("0", 4)], [800, end("0", 4)]).map(([n]) => n)).toEqual([300, 300, 303, 303, 307]);
+});
+
+test("of one told twice, or with less than was seen, nothing falls", () => {
+  const end = (n: number): Said => ({ flows: [], ended: [flow("hv1", "a", n)], silent: [] });
+  expect(looks(new Totals(), [100, said(flow("hv1", "a", 5))], [110, said()], [120, end(3)]).map(([n]) => n)).toEqual([5, 5, 5]);
+});
+
 test("where another controller has seen more go, what has ended by now is among that, and what lasts goes on from what it had when it is back", () => {
   const device = (packets: number): FlowCount => ({ ...flow("hv1", "d", packets), lasting: 0 });
   const stored = { packets: 52, bytes: 5200, gone_packets: 52, gone_bytes: 5200, last_hit: null };
   const ended: Said = { flows: [], ended: [device(51)], silent: [] };
   expect(looks(new Totals(stored, false, ended.ended), [110, ended], [120, said(device(60))]).map(([n]) => n)).toEqual([52, 61]);
+  const flows: Said = { flows: [], ended: [flow("hv1", "a", 51)], silent: [] };
+  expect(looks(new Totals(stored, false, flows.ended), [110, flows], [120, said()]).map(([n]) => n)).toEqual([52, 52]);
+  // It has not, where this one knows of as much.
+  const own = new Totals();
+  looks(own, [100, said(flow("hv1", "a", 50))]);
+  expect([own.goneWith(), own.goneWith(flows.ended), own.goneWith([flow("hv2", "a", 51)])]).toEqual([0, 51, 0]);
 });

@@ -1,9 +1,13 @@
 // What the flows of something have counted together, since they were first looked at: what switches say now, and what flows that are no more, or that
 // begin from 0 again, had last. Switches keep their counts over restarts of the controller, so only the second part has to be kept.
+import { momentOf } from "../../lib/clock.ts";
 import type { FlowCount, FlowCounts } from "./flow-counts.ts";
 
 /** Of what lasts, as many are remembered that are not there. */
 const AWAY = 8;
+/** Flows that went unseen, of which it may still be told what they had in the end, and for how many milliseconds: a switch that takes longer to take off a flow is let go. */
+const LEFT = 256;
+const LEFT_MS = 600_000;
 
 /** What is stored of it. */
 export interface Counted {
@@ -35,6 +39,10 @@ export class Totals {
   private readonly live = new Map<string, FlowCount>();
   /** Of what lasts and is not there, what it had: that is counted among what is no more, until it is there again. */
   private readonly away = new Map<string, Seen>();
+  /** Flows that were there at the look before and not at the last one: what they had. */
+  private readonly left = new Map<string, { readonly seen: FlowCount; readonly at: number }>();
+  /** More of them went than are remembered: until then (milliseconds since 1970) what was not seen at the look before may be counted already. */
+  private crowdedUntil = -Infinity;
   /** Whether all have said once: flows that come from then on are new. */
   private known: boolean;
 
@@ -47,7 +55,7 @@ export class Totals {
     const { packets, bytes, gone_packets, gone_bytes, away = [], last_hit } = stored;
     this.counted = { packets, bytes, gone_packets, gone_bytes, ...(away.length > 0 && { away }), last_hit };
     for (const one of away) this.away.set(one.id, one);
-    for (const flow of ended) this.away.set(idOf(flow), flow);
+    for (const flow of ended) if (flow.lasting !== undefined) this.away.set(idOf(flow), flow);
   }
 
   /** Those that are remembered. */
@@ -57,6 +65,11 @@ export class Totals {
 
   get now(): Counted {
     return this.counted;
+  }
+
+  /** Packets of what is no more, once it is known that these have ended. */
+  goneWith(ended: readonly FlowCount[] = []): number {
+    return ended.reduce((sum, flow) => sum + (this.live.has(idOf(flow)) ? flow.packets : 0), this.counted.gone_packets);
   }
 
   /**
@@ -101,11 +114,36 @@ export class Totals {
       this.live.set(id, flow);
       return id;
     };
-    for (const flow of ended) end(see(flow), flow);
-    for (const flow of flows) there.add(see(flow));
+    const now = momentOf(at);
+    for (const flow of ended) {
+      const id = idOf(flow);
+      const left = this.left.get(id)?.seen;
+      this.left.delete(id);
+      if (this.live.has(id) || flow.lasting !== undefined) end(see(flow), flow);
+      else if (left !== undefined) {
+        // A look did not find it any more before it was told what it had in the end: what it had before is counted already.
+        const more = { packets: Math.max(0, flow.packets - left.packets), bytes: Math.max(0, flow.bytes - left.bytes) };
+        give(more);
+        grown.packets += more.packets;
+        grown.bytes += more.bytes;
+      } else if (this.known && now >= this.crowdedUntil) end(see(flow), flow);
+    }
+    for (const flow of flows) {
+      const id = see(flow);
+      there.add(id);
+      this.left.delete(id);
+    }
     const unsaid = new Set(silent);
     for (const [id, seen] of this.live) {
-      if (!there.has(id) && !unsaid.has(seen.chassis)) end(id, seen);
+      if (there.has(id) || unsaid.has(seen.chassis)) continue;
+      end(id, seen);
+      if (seen.lasting === undefined) this.left.set(id, { seen, at: now });
+    }
+    for (const [id, { at: since }] of this.left) {
+      const crowded = this.left.size > LEFT;
+      if (!crowded && now - since < LEFT_MS) break;
+      this.left.delete(id);
+      if (crowded) this.crowdedUntil = now + LEFT_MS;
     }
     let [allPackets, allBytes] = [gone_packets, gone_bytes];
     for (const seen of this.live.values()) {

@@ -1,5 +1,5 @@
 // What lies between a switch's state (switch.ts) and its OpenFlow connection (session.ts).
-import type { Action, OpenFlowError, Slice, Message } from "node-openflow";
+import type { Action, Match, OpenFlowError, Slice, Message } from "node-openflow";
 import type { Meter, PortCount } from "#app";
 import type { ItemKind } from "../../compiler/desired.ts";
 import type { Holding } from "../bounds/byte-budget.ts";
@@ -55,6 +55,8 @@ export interface CookieOptions {
   readonly mask?: bigint;
   /** Of this table alone. */
   readonly table?: number;
+  /** Those that match this or less alone. */
+  readonly match?: Match;
 }
 
 /** What a switch needs of its OpenFlow session. */
@@ -90,9 +92,9 @@ export interface Session {
   sendPacket(actions: readonly Action[], data: Uint8Array, inPort?: number): void;
   barrier(): Promise<unknown>;
   /**
-   * All or nothing. `onRefused` is called for each message that the switch refuses, with its index.
+   * All or nothing. `onRefused` is called for each message that the switch refuses, with its index; `beforeCommit` when nothing was: what it sends comes right before the commit.
    * @throws OpenFlowError OF_PEER_ERROR, with the index of the first message that the switch refused if known; or `unopened`
    */
-  bundle(messages: Iterable<Slice>, onRefused: (error: OpenFlowError) => void): Promise<unknown>;
+  bundle(messages: Iterable<Slice>, onRefused: (error: OpenFlowError) => void, beforeCommit?: () => void): Promise<unknown>;
   close(): void;
 }

@@ -2,7 +2,7 @@
 // again, so that in the end one bundle brings all that it accepts: a bundle with a refusal in it changes nothing. Only where a
 // switch does not take that many messages at once, or refuses without saying what, are there pieces; then what is new comes
 // first, later tables before earlier ones, and removals last: for a moment there is too much, but never too little.
-import { encodeFlowMod, OpenFlowError, type Slice } from "node-openflow";
+import { decodeMatch, eachFlowStats, encodeFlowMod, FLOW_MOD_MATCH_OFFSET, flowKey, OpenFlowError, type Slice } from "node-openflow";
 import type { Logger } from "pino";
 import type { Flow } from "../../compiler/desired.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -29,6 +29,16 @@ export interface DeliveryOptions {
   readonly current: () => boolean;
   /** The switch does not take this flow. */
   readonly refused: (flow: Flow, error: string) => void;
+  /** By key, flows that go of which somebody wants to know what they had counted; each is taken out when it has gone. */
+  readonly ending?: Map<string, Flow>;
+  /** What one had counted when it went. Not called where the switch does not say. */
+  readonly ended?: (flow: Flow, counts: LastCounts) => void;
+}
+
+/** Of a flow, as its switch had it right before it was taken off; bytes with Ethernet headers. */
+export interface LastCounts {
+  readonly packets: number;
+  readonly bytes: number;
 }
 
 /** One message. */
@@ -230,9 +240,15 @@ export class Delivery {
     metrics.flowMods.inc(this.metricLabels, items.length);
     metrics.bytes.inc({}, items.reduce((sum, { message }) => sum + message.len, 0));
     const refusals: OpenFlowError[] = [];
+    const going = this.goingIn(items);
+    const counts = new Map<Flow, LastCounts>();
+    let asked: readonly Promise<void>[] = [];
     try {
-      await this.session.bundle(messagesOf(items), (error) => refusals.push(error));
+      await this.session.bundle(messagesOf(items), (error) => refusals.push(error), going.length === 0 ? undefined : () => (asked = going.map((flow) => this.askCounts(flow, counts))));
       metrics.bundles.inc({ result: "committed" });
+      // The answers came before the commit's; what has none by now is not waited for.
+      if (asked.length > 0) await Promise.race([Promise.all(asked), new Promise((resolve) => setImmediate(resolve))]);
+      this.tellEnded(going, counts);
       return [];
     } catch (error) {
       if (!(error instanceof OpenFlowError) || !this.options.current()) throw error;
@@ -246,6 +262,41 @@ export class Delivery {
       if (error.errorName?.startsWith("OFPBFC_") === true && error.errorName !== "OFPBFC_MSG_FAILED" && error.index === undefined) throw error;
       metrics.bundles.inc({ result: "refused" });
       return refusals.length > 0 ? refusals : [error];
+    }
+  }
+
+  // --- what flows had in the end --------------------------------------------------------------------------------------
+
+  /** Flows that go with these messages, or what stands in for them comes. */
+  private goingIn(items: readonly Item[]): readonly Flow[] {
+    const { ending } = this.options;
+    if (ending === undefined || ending.size === 0) return [];
+    return items.flatMap(({ entry }) => (entry === undefined ? [] : (ending.get(entry.flow.key) ?? [])));
+  }
+
+  /**
+   * A switch does what it is told in order, so what it is asked right before a commit is what the flow has when it goes. (It would tell unasked, OFPT_FLOW_REMOVED, but whenever it
+   * gets round to it, whoever took the flow off, and of flows alone that were made with a flag for that.)
+   */
+  private async askCounts(flow: Flow, counts: Map<Flow, LastCounts>): Promise<void> {
+    const { key, table, cookieHi, cookieLo, slab, off } = flow;
+    try {
+      const parts = await this.session.flowsWith((BigInt(cookieHi) << 32n) | BigInt(cookieLo), { table, match: decodeMatch(slab, off + FLOW_MOD_MATCH_OFFSET) });
+      for (const part of parts) {
+        eachFlowStats(part, ({ table_id, priority, match_off, match_len, packet_count: packets, byte_count: bytes }) => {
+          if (flowKey(table_id, priority, part, match_off, match_len) === key) counts.set(flow, { packets, bytes });
+        });
+      }
+    } catch (error) {
+      if (!(error instanceof OpenFlowError)) throw error;
+    }
+  }
+
+  private tellEnded(going: readonly Flow[], counts: ReadonlyMap<Flow, LastCounts>): void {
+    for (const flow of going) {
+      this.options.ending!.delete(flow.key);
+      const had = counts.get(flow);
+      if (had !== undefined) this.options.ended?.(flow, had);
     }
   }
 }

@@ -204,9 +204,9 @@ export class SwitchSession implements Session {
     return parts;
   }
 
-  async flowsWith(cookie: bigint, { mask = ALL_BITS, table }: CookieOptions = {}): Promise<Buffer[]> {
+  async flowsWith(cookie: bigint, { mask = ALL_BITS, table, match = {} }: CookieOptions = {}): Promise<Buffer[]> {
     const parts: Buffer[] = [];
-    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match: {}, cookie, cookie_mask: mask, ...(table !== undefined && { table_id: table }) }, (part) => parts.push(part), COUNT_TIMEOUT_MS, { totalTimeoutMs: COUNT_TIMEOUT_MS });
+    await this.connection.requestRaw({ type: "multipart_request", kind: "flow", match, cookie, cookie_mask: mask, ...(table !== undefined && { table_id: table }) }, (part) => parts.push(part), COUNT_TIMEOUT_MS, { totalTimeoutMs: COUNT_TIMEOUT_MS });
     return parts;
   }
 
@@ -294,8 +294,8 @@ export class SwitchSession implements Session {
     return this.connection.barrier();
   }
 
-  bundle(messages: Iterable<Slice>, onRefused: (error: OpenFlowError) => void): Promise<void> {
-    return this.connection.bundle(messages, { onRefused });
+  bundle(messages: Iterable<Slice>, onRefused: (error: OpenFlowError) => void, beforeCommit?: () => void): Promise<void> {
+    return this.connection.bundle(messages, { onRefused, beforeCommit });
   }
 
   close(): void {

@@ -6,8 +6,17 @@ import type { Clock } from "../../lib/clock.ts";
 import type { Random } from "../../lib/random.ts";
 import type { SouthboundMetrics } from "../metrics.ts";
 import type { SameInstructions } from "./comparison.ts";
+import type { LastCounts } from "./delivery.ts";
 import type { SyncSlots } from "./sync-slots.ts";
 import type { FlowEffects } from "./withdrawal.ts";
+
+/** Flows that are counted beyond their end. */
+export interface CountedFlows {
+  /** Whether somebody counts what such a flow has counted: only then a switch is asked for it. */
+  isCounted(flow: Flow): boolean;
+  /** A flow that is desired no more was taken off the switch of a chassis. */
+  ended(chassis: string, flow: Flow, counts: LastCounts): void;
+}
 
 export interface SwitchOptions {
   readonly chassis: string;
@@ -32,6 +41,8 @@ export interface SwitchOptions {
   readonly effects: FlowEffects | undefined;
   /** Flows with something to say that the switch has now and had not before, and keys of those that it has no more. */
   readonly arrived: (came: readonly Flow[], went: readonly string[]) => void;
+  /** Whose counts somebody wants when they go, and who is told of them. */
+  readonly counting?: CountedFlows | undefined;
   /** Nothing at all is sent that could change anything. */
   readonly shadow: boolean;
   /** Asked of each dump (OFPMP_FLOW replies) that a session begins with: why nothing on the switch may be changed; undefined: it may. It ends early once `current` is false. */

@@ -37,6 +37,8 @@ interface Batch {
   readonly zones: ReadonlySet<number>;
 }
 
+/** Flows of a batch whose counts are asked for when they go: as many questions and answers, each of some 150 bytes. The others count as what was seen of them before. */
+const LAST_COUNTS = 1000;
 /** Refused flows that are logged one by one. */
 const REFUSALS_LOGGED = 50;
 /** Flows that an audit put right of which it is kept what they are for. */
@@ -573,9 +575,12 @@ export class Switch {
     const { before, after } = batch.items;
     const flows = batch.entries.size > 0 || batch.foreign.length > 0 || batch.stale.length > 0 || before.length + after.length > 0;
     if (flows) {
-      const { chassis, metrics, effects, clock } = this.options;
+      const { chassis, metrics, effects, clock, counting } = this.options;
       const current = (): boolean => this.link === link;
-      const delivery = new Delivery(session, { chassis, metrics, log: this.log, clock, current, refused: (flow, error) => this.refused(flow, error) });
+      const delivery = new Delivery(session, {
+        chassis, metrics, log: this.log, clock, current, refused: (flow, error) => this.refused(flow, error),
+        ending: this.ending(batch.entries), ended: (flow, counts) => counting?.ended(chassis, flow, counts),
+      });
       const withdrawal = await planWithdrawal(effects, chassis, { foreign: batch.foreign, entries: batch.entries.values() }, turns(clock, current));
       if (withdrawal === undefined) return; // with its session
       const { first, flushes, second } = withdrawal;
@@ -593,6 +598,18 @@ export class Switch {
     }
     this.items.sendRemove(session, batch.items);
     if (!flows || batch.items.remove.length > 0) await session.barrier();
+  }
+
+  /** By key, flows that go and are counted. */
+  private ending(entries: Batch["entries"]): Map<string, Flow> {
+    const ending = new Map<string, Flow>();
+    const { counting } = this.options;
+    if (counting === undefined) return ending;
+    for (const { flow, add } of entries.values()) {
+      if (ending.size >= LAST_COUNTS) break;
+      if (!add && counting.isCounted(flow)) ending.set(flow.key, flow);
+    }
+    return ending;
   }
 
   private refused(flow: Flow, error: string): void {

@@ -16,6 +16,7 @@ import { Southbound, type SouthboundConfig, type SwitchInfo, type SwitchPacketIn
 import type { KvStore } from "../../store/kv.ts";
 import { openMemory } from "../../store/memory.ts";
 import type { FactKeeper } from "../ovsdb/observer.ts";
+import type { CountedFlows } from "../openflow/switch-types.ts";
 import type { FlowEffects } from "../openflow/withdrawal.ts";
 import { eventually, type Ovs } from "./ovs.ts";
 import type { ClusterPort } from "../cluster/port.ts";
@@ -168,6 +169,7 @@ export interface WorldOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly effects?: FlowEffects;
+  readonly counting?: CountedFlows;
   /** It is one of several controllers. */
   readonly cluster?: ClusterPort;
   readonly facts?: FactKeeper;
@@ -213,6 +215,7 @@ export class World {
       clock: options.clock ?? machineClock,
       random: options.random ?? machineRandom,
       effects: options.effects,
+      counting: options.counting,
       cluster: options.cluster,
       facts: options.facts,
       lineage,

@@ -88,6 +88,59 @@ describe.skipIf(Lab.missing().length > 0)("statistics", () => {
     await becomes("floatingip", floating, "sent", before.sent.packets + 9);
   }, 60_000);
 
+  test("a floating IP that is taken away, or goes to a machine on another host, has counted what tcpdump saw, to the packet, with no look between", async () => {
+    const address = floating.floating_ip_address as string;
+    const before = await still("floatingip", floating);
+    const seen = await Promise.all([a!, b!].map(({ vm }) => vm.tcpdump(`icmp[icmptype] == icmp-echo and src host ${machine!.ip}`)));
+    const captured = (): number => seen.reduce((sum, { lines }) => sum + lines.length, 0);
+    // As of the looks that are taken anyway.
+    const known: number[] = [];
+    let over = false;
+    const watching = (async () => {
+      while (!over) {
+        const { body } = await cloud.controller.ops<{ received: { packets: number } }[]>("GET", `/statistics?type=floatingip&id=${floating.id}`);
+        known.push(body[0]!.received.packets);
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    })();
+    /** What flows of the floating IP have on all switches: asked of these, so none is looked at for that. */
+    const onSwitches = async (): Promise<number> => {
+      const { flows } = (await cloud.controller.ops<{ flows: { packet_count?: number }[] }>("GET", `/flows?resource=${floating.id}&table=nat_in&stats=1`)).body;
+      return flows.reduce((sum, { packet_count = 0 }) => sum + packet_count, 0);
+    };
+    const at = async (port_id: string | null): Promise<void> => {
+      await cloud.update("floatingip", floating.id, { port_id });
+      await cloud.synced();
+      if (port_id !== null) await until("an answer of the floating IP", () => machine!.vm.reaches(address), { timeoutMs: 20_000 });
+    };
+    let [had, saw] = [await onSwitches(), 0];
+    for (const [next, then] of [[null, a!.port.id], [b!.port.id, undefined], [a!.port.id, undefined]] as const) {
+      expect((await machine!.vm.ping(address, { count: 5 })).received).toBe(5);
+      // Switches count with a delay. Flows that come begin at 0.
+      await until("what tcpdump saw, on the switches", async () => (await onSwitches()) - had === captured() - saw, { timeoutMs: 10_000, intervalMs: 100 });
+      [had, saw] = [0, captured()];
+      await at(next);
+      if (then !== undefined) await at(then);
+    }
+    over = true;
+    await watching;
+    const counted = async (): Promise<number> => (await statistics("floatingip", floating)).received.packets - before.received.packets;
+    await until("what tcpdump saw", async () => (await counted()) === captured(), { timeoutMs: 10_000, intervalMs: 300 }).catch(async (error: unknown) => {
+      throw new Error(`${(error as Error).message}: ${captured()}; counted ${await counted()}`);
+    });
+    expect(known).toEqual(known.toSorted((x, y) => x - y));
+    // What comes while it is taken away: Open vSwitch gives what its datapath let pass last to the flow that comes after.
+    const often = machine!.vm.pingStart(address, { intervalMs: 20 });
+    await until("many answers", () => Promise.resolve(often.received > 100));
+    await at(null);
+    await often.stop();
+    await at(a!.port.id);
+    const lost = captured() - (await still("floatingip", floating)).received.packets + before.received.packets;
+    console.log(`statistics: of pings every 20 ms a floating IP that is taken away takes ${lost} with it`);
+    expect(Math.abs(lost)).toBeLessThanOrEqual(150);
+    for (const capture of seen) await capture.stop();
+  }, 90_000);
+
   /** Sees what comes in and goes out by an interface of a machine, whatever becomes of the other end. */
   class Seen {
     private readonly captures: { readonly received: Capture; readonly sent: Capture }[] = [];

@@ -574,12 +574,12 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
    * position in `index`; then nothing has been applied.
    */
   bundle(messages: Iterable<Slice | Buffer> | AsyncIterable<Slice | Buffer>, options: BundleOptions = {}): Promise<void> {
-    const run = this.bundleTail.then(() => this.runBundle(messages, options.timeoutMs ?? 60_000, options.onRefused));
+    const run = this.bundleTail.then(() => this.runBundle(messages, options.timeoutMs ?? 60_000, options));
     this.bundleTail = run.catch(() => undefined);
     return run;
   }
 
-  private async runBundle(messages: Iterable<Slice | Buffer> | AsyncIterable<Slice | Buffer>, timeoutMs: number, onRefused: BundleOptions["onRefused"]): Promise<void> {
+  private async runBundle(messages: Iterable<Slice | Buffer> | AsyncIterable<Slice | Buffer>, timeoutMs: number, { onRefused, beforeCommit }: BundleOptions): Promise<void> {
     const id = this.nextBundleId;
     this.nextBundleId = id === 0xffffffff ? 1 : id + 1;
     const bundle: OpenBundle = { base: this.nextBundleXid, count: 0, refused: undefined, unopened: undefined, onRefused };
@@ -600,6 +600,7 @@ export class OpenFlowConnection extends EventEmitter<ConnectionEvents> {
       // A message that could not be added would merely be missing from the commit, so learn of that first.
       await control("close_request");
       if (bundle.refused !== undefined) throw bundle.refused;
+      beforeCommit?.();
       opened = false; // a commit ends the bundle, well or not
       await control("commit_request");
       if (bundle.refused !== undefined) throw bundle.refused as OpenFlowError;

@@ -39,4 +39,6 @@ export interface BundleOptions {
    * all that are refused when they are added; nothing is applied then. What only the commit refuses comes one at a time.
    */
   readonly onRefused?: (error: OpenFlowError) => void;
+  /** Called when all has been added and nothing was refused: what it sends arrives right before the commit, with nothing in between. */
+  readonly beforeCommit?: (() => void) | undefined;
 }
