@@ -57,7 +57,7 @@ import { Reacher } from "./ops/trace/reach.ts";
 import { Tracer } from "./ops/trace/tracer.ts";
 import { Planner } from "./plan/planner.ts";
 import type { Layout } from "./pipeline/layout.ts";
-import { Asked, Claims, countingRules, droppingRules, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
+import { Asked, Claims, countedRules, countingRules, droppingRules, FlowCounter, machineHttp, Outbound, Packets, Services, Share } from "./services/index.ts";
 import { Southbound } from "./southbound/index.ts";
 import { ReceiptLog } from "./southbound/receipt-log.ts";
 import { Receipts } from "./southbound/receipts.ts";
@@ -149,8 +149,7 @@ export class Controller {
     const cluster = (this.cluster = await this.joinCluster(clock, random, model, apps.map((app) => app.name)));
     const count = appCounters(metrics, apps);
     const packets = new Packets({ apps, layout, view, facts, guard, log, count });
-    const counting = countingRules(apps);
-    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => southbound.questions.flowsWith(chassis, cookie, options), clock, counting });
+    const counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => southbound.questions.flowsWith(chassis, cookie, options), clock, counted: countedRules(apps) });
     const southbound = this.makeSouthbound({ counter, apps, layout, model, view, engine, metrics, packets, facts, guard, earlier, lineage, clock, random, cluster, looked: (chassis, hold) => this.shadow?.looked(chassis, hold) });
     await southbound.start();
     this.southbound = southbound;
@@ -171,7 +170,7 @@ export class Controller {
     this.stops.push(() => receiptLog.stop());
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const asked = new Asked(clock);
-    const dropping = droppingRules(apps);
+    const [dropping, counting] = [droppingRules(apps), countingRules(apps)];
     const auth = this.makeAuth(clock);
     const services = new Services({
       apps, tables, view, clock, random, log, guard, model,

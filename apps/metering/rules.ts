@@ -85,9 +85,10 @@ function count(rule: MeteringLabelRule, key: number, out: Emit<typeof metering>)
 /** By direction the rule whose flows count, for the app's service. */
 export const countingRule: Readonly<Record<Direction, string>> = { ingress: "counted-ingress", egress: "counted-egress" };
 
-const counting = (name: string, about: string, wanted: (rule: MeteringLabelRule) => boolean) => metering.rule({
+const counting = (name: string, about: string, wanted: (rule: MeteringLabelRule) => boolean, counted?: true) => metering.rule({
   name,
   about,
+  ...(counted && { counted }),
   on: each(meteringLabelTable),
   emit({ id, key }, view, out) {
     for (const rule of view.by(meteringLabelRuleTable, "label", id)) if (wanted(rule)) count(rule, key, out);
@@ -97,7 +98,7 @@ const counting = (name: string, about: string, wanted: (rule: MeteringLabelRule)
 export const rules = [
   gateways,
   addresses,
-  counting(countingRule.ingress, "what comes in and is counted under a label", (r) => !r.excluded && r.direction === "ingress"),
-  counting(countingRule.egress, "what leaves and is counted under a label", (r) => !r.excluded && r.direction === "egress"),
+  counting(countingRule.ingress, "what comes in and is counted under a label", (r) => !r.excluded && r.direction === "ingress", true),
+  counting(countingRule.egress, "what leaves and is counted under a label", (r) => !r.excluded && r.direction === "egress", true),
   counting("excluded", "what is not counted under a label, though others of its rules match", (r) => r.excluded),
 ];

@@ -40,6 +40,7 @@ const securityGroupRule = securityGroups.rule({
   name: "security-group-rule",
   about: "what one rule lets pass, for every set of groups it is in",
   on: each(ruleTable),
+  counted: true,
   emit(r, view, out) {
     const { table, connection: connectionTable, verdict, stateless, allowed } = sides[r.direction];
     const uses = useOf(r);
@@ -96,6 +97,7 @@ const remoteUse = securityGroups.rule({
   name: "remote-group",
   about: "member and protocol of a remote-group rule both match",
   on: each(remoteUseTable),
+  counted: true,
   emit(use, view, out) {
     const { table, connection, verdict, stateless, allowed } = sides[use.direction];
     for (const policy of view.by(policyTable, "group", use.group)) {

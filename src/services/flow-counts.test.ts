@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { encodeFlowMod, FLOW_KEY_OFFSET, FLOW_MOD_MATCH_OFFSET } from "node-openflow";
 import { cookieOf } from "../lib/cookies.ts";
-import { FlowCounter, type PlacedFlow } from "./flow-counts.ts";
+import { countedRules, FlowCounter, type PlacedFlow } from "./flow-counts.ts";
 
 const clock = { seconds: 0, now: () => clock.seconds * 1000, monotonic: () => clock.seconds * 1000 };
 
@@ -191,12 +191,12 @@ test("what a flow had when it was taken off comes once, with the answer that it 
 test("what a flow had counts for a resource by the table that it was in, also when what it was for is gone, and none that only dropped is asked for", async () => {
   const rules = [{ app: "a", rule: "in", counts: { resource: "thing", counters: { door: "received", window: "sent" }, entities: (_view: unknown, id: string) => (id === "t" ? there : []) } }];
   let there = ["t", "t/1", "t/2"];
-  const counter = new FlowCounter({ clock, ...nothing, tableName: (id) => ({ 3: "door", 4: "window" })[id], placed: () => [], ask: () => undefined, counting: rules });
+  const apps = [{ name: "a", rules: rules.map(({ rule: name, counts }) => ({ name, counts })) }, { name: "b", rules: [{ name: "out", counted: true }, { name: "neither" }] }];
+  const counter = new FlowCounter({ clock, ...nothing, tableName: (id) => ({ 3: "door", 4: "window" })[id], placed: () => [], ask: () => undefined, counted: countedRules(apps as never) });
   const cookieHi = cookieOf("a/in");
   const [counts, drops, elsewhere, stranger] = [{ ...flow(5), cookieHi }, { ...flow(5), cookieHi, len: FLOW_MOD_MATCH_OFFSET + 8 }, { ...flow(5), cookieHi, table: 5 }, flow(5)];
   expect([counts, drops, elsewhere, stranger].map((f) => counter.isCounted(f))).toEqual([true, false, false, false]);
-  await counter.of("b", "out", "entity", "/turns");
-  expect(counter.isCounted({ ...drops, cookieHi: cookieOf("b/out") })).toBe(true);
+  expect(["b/out", "b/neither"].map((rule) => counter.isCounted({ ...drops, cookieHi: cookieOf(rule) }))).toEqual([true, false]);
   const end = (entity: string, table: number, packets: number): void => counter.end("a", "in", entity, { chassis: "hv1", key: entity, table, packets, bytes: 0 });
   const look = async (name: string, id = "t") => (await counter.ofResource(rules, {} as never, "thing", id, name, "/turns")).ended?.map((f) => f.packets);
   expect([await look("received"), await look("sent")]).toEqual([undefined, undefined]);

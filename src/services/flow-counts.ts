@@ -30,8 +30,8 @@ export interface FlowCounterOptions {
   readonly wanted: (app: string, rule: string, entity: string) => Iterable<CountedFlow & { readonly table: number }>;
   readonly tableName: (id: number) => string | undefined;
   readonly clock: Pick<Clock, "now" | "monotonic">;
-  /** Rules whose flows count for rows of resources. */
-  readonly counting?: readonly CountingRule[];
+  /** Rules whose flows count beyond their end; default: none. */
+  readonly counted?: readonly CountedRule[];
 }
 
 /** Questions to one switch. */
@@ -80,26 +80,38 @@ export interface CountingRule {
 export const countingRules = (apps: readonly App[]): CountingRule[] =>
   apps.flatMap((app) => (app.rules ?? []).flatMap(({ name, counts }) => (counts === undefined ? [] : [{ app: app.name, rule: name, counts }])));
 
+/** A rule of which it matters what flows had when they were taken off: those of these tables that do more than drop; undefined: all. */
+export interface CountedRule {
+  readonly app: string;
+  readonly rule: string;
+  readonly tables?: ReadonlySet<string>;
+}
+export const countedRules = (apps: readonly App[]): CountedRule[] =>
+  apps.flatMap((app) => (app.rules ?? []).flatMap(({ name, counts, counted }) => {
+    if (counted === true) return [{ app: app.name, rule: name }];
+    return counts === undefined ? [] : [{ app: app.name, rule: name, tables: new Set(Object.keys(counts.counters)) }];
+  }));
+
 export class FlowCounter {
   private readonly options: FlowCounterOptions;
   /** By chassis, of which there are as many as ever had flows that somebody asked for. */
   private readonly allowances = new Map<string, Allowance>();
   private readonly gathering: Allowance;
   private readonly ended: EndedFlows;
-  /** By high half of the cookie, rules that are counted: in which tables by name; undefined: in all. */
-  private readonly rules = new Map<number, ReadonlySet<string> | undefined>();
+  /** By high half of the cookie. */
+  private readonly counted: ReadonlyMap<number, CountedRule>;
 
   constructor(options: FlowCounterOptions) {
     this.options = options;
     this.gathering = new Allowance(options.clock, GATHER_EACH, GATHER_ALL);
     this.ended = new EndedFlows(options.clock);
-    for (const { app, rule, counts: { counters } } of options.counting ?? []) this.rules.set(cookieOf(`${app}/${rule}`), new Set(Object.keys(counters)));
+    this.counted = new Map((options.counted ?? []).map((one) => [cookieOf(`${one.app}/${one.rule}`), one]));
   }
 
   /** Whether somebody counts what a flow has counted, so that it is worth asking when it is taken off. */
   isCounted(flow: PlacedFlow): boolean {
-    const tables = this.rules.get(flow.cookieHi);
-    return tables === undefined ? this.rules.has(flow.cookieHi) : tables.has(this.options.tableName(flow.table) ?? "") && hasInstructions(flow);
+    const rule = this.counted.get(flow.cookieHi);
+    return rule !== undefined && (rule.tables === undefined || (rule.tables.has(this.options.tableName(flow.table) ?? "") && hasInstructions(flow)));
   }
 
   /** A switch has taken off a flow that a rule wanted for an entity, which had counted so much right before: it said so where it was told to. */
@@ -108,8 +120,6 @@ export class FlowCounter {
   }
 
   of(app: string, rule: string, entity: string, payer: string): Promise<FlowCounts> {
-    const cookieHi = cookieOf(`${app}/${rule}`);
-    if (!this.rules.has(cookieHi)) this.rules.set(cookieHi, undefined);
     return this.count([{ id: partId(app, rule, entity), counts: () => true, placed: () => this.options.placed(app, rule, entity), lasting: true }], payer);
   }
 

@@ -1,5 +1,5 @@
 export { Asked } from "./asked.ts";
-export { countingRules, droppingRules, FlowCounter } from "./flow-counts.ts";
+export { countedRules, countingRules, droppingRules, FlowCounter } from "./flow-counts.ts";
 export { Claims } from "./claims.ts";
 export { Exchanges, machineExchanges, type ExchangeNetwork } from "./exchanges.ts";
 export { machineHttp, Outbound, type HttpClient } from "./outbound.ts";

@@ -166,6 +166,8 @@ export interface Rule<E = unknown> {
   readonly drops?: Readonly<Record<string, string>>;
   /** Its flows count for rows of a resource: services read what they have counted (ServiceHost.countsOf). */
   readonly counts?: Counts;
+  /** Services of the app read what its flows have counted (ServiceHost.flowCounts): a switch that is told to take one off is asked what it had. So it is of `counts`. */
+  readonly counted?: true;
   emit(entity: E, view: ReadView, out: AnyEmit): void;
 }
 
@@ -180,7 +182,7 @@ export interface Pipeline<R extends Registers = Registers, T extends Tables = Ta
   readonly registers: R;
   readonly tables: T;
   /** A rule that emits into this pipeline's tables. What it drops may be in the core's table as well. */
-  rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; readonly drops?: { readonly [K in (keyof T & string) | keyof typeof coreTables]?: string }; readonly counts?: Counts<(keyof T & string) | keyof typeof coreTables>; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
+  rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; readonly drops?: { readonly [K in (keyof T & string) | keyof typeof coreTables]?: string }; readonly counts?: Counts<(keyof T & string) | keyof typeof coreTables>; readonly counted?: true; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
   /**
    * To emit into any of its tables from functions that the app exports, on behalf of whoever calls them. So other apps must not have the
    * pipeline: it is declared in tables.ts, which they cannot import, and `model.ts` exports functions that use it, never itself.
