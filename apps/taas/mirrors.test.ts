@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { compare } from "../../test/support/from-scratch.ts";
 import { Harness, textOf } from "../../test/support/harness.ts";
-import { chassisTable, learned, observedId, observedTable, poolNumberTable, type Observed } from "#app";
+import { poolNumberTable } from "#app";
 import { COPIES_MAX, mirrorPorts } from "./model.ts";
 
 let h: Harness;
@@ -135,34 +135,4 @@ test("nothing is sent where a host's tunnels end, whoever was there first: it wo
   expect([...tunnels("hv1"), ...flows("hv1", "tap_out"), ...flows("hv1", "tap_deliver")]).toEqual([]);
   const { problems } = h.apps.find((app) => app.name === "taas")!;
   expect(problems!(h.view)).toEqual([expect.objectContaining({ kind: "mirror_to_host", switches: ["hv3"], resources: [{ type: "tap_mirror", id, name: "" }] })]);
-});
-
-test("a host that has no way to the machine that listens is a problem while it has none; of one that does not say, nothing is", async () => {
-  const id = await mirror({ directions: { BOTH: 101 } });
-  const { problems } = h.apps.find((app) => app.name === "taas")!;
-  const texts = (): string[] => problems!(h.view).map((p) => `${p.kind} ${p.switches?.join(",") ?? ""} ${p.text}`);
-  const says = (table: "Interface" | "Bridge", name: string, columns: Observed["columns"]): void => h.facts.learn(learned(observedTable, "hv1", { id: observedId("hv1", table, name), chassis: "hv1", table, name, columns }));
-  const tunnel = `axion-tap-${tunnels("hv1")[0]!.ofport_request}`;
-  const path = (iface?: string, carrier = "up"): void => says("Interface", tunnel, { status: iface === undefined ? {} : { tunnel_egress_iface: iface, tunnel_egress_iface_carrier: carrier } });
-  const why = (text: string): string[] => [`mirror_unreached hv1 copies of tap mirror ${id} do not leave hv1 for ${REMOTE}: ${text}`];
-  expect(texts()).toEqual([]);
-  path();
-  expect(texts()).toEqual(why("it has no route there"));
-  path("eth1", "down");
-  expect(texts()).toEqual(why("its route leads by eth1, which has no link"));
-  path("eth1");
-  expect(texts()).toEqual([]);
-  // The kernel sends by whatever interface; the userspace datapath by bridges alone.
-  const host = h.view.get(chassisTable, "hv1")!;
-  await h.model.transact({ requestId: "netdev", call: "test" }, (tx) => tx.put(chassisTable, { ...host, datapath_type: "netdev", bridge: "br-int" }));
-  await h.settled();
-  expect(texts()).toEqual([]);
-  says("Bridge", "br-int", { datapath_version: "<built-in>" });
-  expect(texts()).toEqual(why("its route leads by eth1, and its userspace datapath sends only by bridges of Open vSwitch"));
-  says("Bridge", "eth1", { datapath_version: "<built-in>" });
-  expect(texts()).toEqual([]);
-  path();
-  await h.call("DELETE", `${MIRRORS}/${id}`, undefined, p);
-  await h.settled();
-  expect(texts()).toEqual([]);
 });

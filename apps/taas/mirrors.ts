@@ -1,17 +1,13 @@
 // Tap mirrors: copies leave by a tunnel, GRE or ERSPAN, from the host of the port that is copied to a machine outside. What comes in by such a tunnel is
 // dropped: no flow knows it. Mirrors of several projects with one id to one machine leave a host by one tunnel: a switch could not tell two apart, nor
 // could the machine.
-import {
-  chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6, numberOf, observed, type AppProblem, type Chassis, type Claim, type LiveView, type Observe, type ReadView,
-} from "#app";
+import { chassisScope, chassisTable, claim, claimTable, derivation, each, isIpv6, numberOf, type AppProblem, type Claim, type LiveView, type ReadView } from "#app";
 import { attachmentTable } from "../l2/model.ts";
 import { copyTable, mirrorPorts, tapMirrorTable, tunnelHolder, type Copy, type Direction, type TapMirror } from "./model.ts";
 import { taas } from "./tables.ts";
 
 /** What says in tap_deliver that a copy goes by the tunnel with this OpenFlow port: above all VNIs. */
 export const tunnelKey = (port: number): number => 2 ** 24 + port;
-
-const tunnelName = (port: number): string => `axion-tap-${port}`;
 
 const directionsOf = ({ directions }: TapMirror): readonly (readonly [Direction, number])[] => Object.entries(directions) as [Direction, number][];
 
@@ -47,7 +43,7 @@ const tunnels = taas.rule({
       for (const [, id] of directionsOf(mirror)) {
         const port = numberOf(view, mirrorPorts, chassis, tunnelHolder(mirror, id));
         if (port === undefined) continue;
-        out.row(chassisScope(chassis), "Port", tunnelName(port), {
+        out.row(chassisScope(chassis), "Port", `axion-tap-${port}`, {
           interface: {
             type: mirror_type === "gre" ? "gre" : "erspan",
             options: { remote_ip, key: String(id), ...(local !== "" && isIpv6(local) === isIpv6(remote_ip) && { local_ip: local }), ...(mirror_type === "erspanv1" && { erspan_ver: "1", erspan_idx: "0" }) },
@@ -62,45 +58,10 @@ const tunnels = taas.rule({
 
 export const rules = [tunnels];
 
-/**
- * What a host's switch says of its tunnels for copies: by which interface they leave, by the host's own routes, and whether that has a link (ovs-vswitchd.conf.db(5), `status` of
- * an Interface); and which bridges it has.
- */
-export const observe = { Interface: ["status:tunnel_egress_iface", "status:tunnel_egress_iface_carrier"], Bridge: ["datapath_version"] } as const satisfies Observe;
-
 export function problems(view: LiveView): AppProblem[] {
-  return [...view.all(tapMirrorTable)].flatMap((mirror): AppProblem[] => (isEndpoint(view, mirror.remote_ip) ? [toHost(view, mirror)] : withoutWay(view, mirror)));
-}
-
-const toHost = (view: LiveView, m: Readonly<TapMirror>): AppProblem => ({
-  kind: "mirror_to_host", severity: "error", resources: [{ type: "tap_mirror", id: m.id, name: m.name }], switches: view.by(chassisTable, "endpoint", m.remote_ip).map((c) => c.id),
-  text: `tap mirror ${m.id} sends to ${m.remote_ip}, where tunnels of a host end: nothing is copied there`,
-  cure: { text: `give the host another axion-encap-ip, or the machine that listens another address than ${m.remote_ip} and make the tap mirror anew` },
-});
-
-/** Hosts of the port that have no way to the machine that listens. */
-function withoutWay(view: LiveView, m: Readonly<TapMirror>): AppProblem[] {
-  return view.by(attachmentTable, "port", m.port_id).flatMap(({ chassis }): AppProblem[] => {
-    const host = view.get(chassisTable, chassis);
-    const [, id] = directionsOf(m)[0]!;
-    const port = numberOf(view, mirrorPorts, chassis, tunnelHolder(m, id));
-    const status = port === undefined ? undefined : observed(view, chassis, "Interface", tunnelName(port))?.status;
-    if (host === undefined || status === undefined) return [];
-    const { tunnel_egress_iface: egress = "", tunnel_egress_iface_carrier: carrier } = status;
-    const why = wayFault(view, host, egress, carrier);
-    if (why === undefined) return [];
-    return [{
-      kind: "mirror_unreached", severity: "warning", resources: [{ type: "tap_mirror", id: m.id, name: m.name }, { type: "port", id: m.port_id }], switches: [chassis],
-      text: `copies of tap mirror ${m.id} do not leave ${chassis} for ${m.remote_ip}: ${why.text}`,
-      cure: { text: `on ${chassis}: ${why.cure(m.remote_ip)}; or make the tap mirror anew with an address that is reached` },
-    }];
-  });
-}
-
-function wayFault(view: LiveView, host: Readonly<Chassis>, egress: string, carrier: string | undefined): { readonly text: string; readonly cure: (to: string) => string } | undefined {
-  if (egress === "") return { text: "it has no route there", cure: (to) => `ip route get ${to} shows that there is none; add one` };
-  if (carrier === "down") return { text: `its route leads by ${egress}, which has no link`, cure: () => `ip link show ${egress}; look at what it is plugged into` };
-  // The userspace datapath sends tunnels by bridges of its own alone. Where the integration bridge is seen, others are.
-  if (host.datapath_type !== "netdev" || observed(view, host.id, "Bridge", host.bridge) === undefined || observed(view, host.id, "Bridge", egress) !== undefined) return undefined;
-  return { text: `its route leads by ${egress}, and its userspace datapath sends only by bridges of Open vSwitch`, cure: () => `put ${egress} into a bridge of Open vSwitch (datapath_type netdev), and the host's address and route on that bridge` };
+  return [...view.all(tapMirrorTable)].filter((m) => isEndpoint(view, m.remote_ip)).map((m): AppProblem => ({
+    kind: "mirror_to_host", severity: "error", resources: [{ type: "tap_mirror", id: m.id, name: m.name }], switches: view.by(chassisTable, "endpoint", m.remote_ip).map((c) => c.id),
+    text: `tap mirror ${m.id} sends to ${m.remote_ip}, where tunnels of a host end: nothing is copied there`,
+    cure: { text: `give the host another axion-encap-ip, or the machine that listens another address than ${m.remote_ip} and make the tap mirror anew` },
+  }));
 }

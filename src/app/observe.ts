@@ -25,11 +25,10 @@ interface SeenOf {
   counters: Readonly<Record<string, number>>;
 }
 
-type MapsOf<T extends ObservableTable> = { [N in keyof Observable[T]]: Observable[T][N] extends "map" ? N & string : never }[keyof Observable[T]];
-/** What an app declares: `observe: { Interface: ["bfd_status", "statistics"] }`; of a map, one key of it: `"status:tunnel_egress_iface"`. Others are not kept, which of many rows counts. */
-export type Observe = { readonly [T in ObservableTable]?: readonly (keyof Observable[T] | `${MapsOf<T>}:${string}`)[] };
+/** What an app declares: `observe: { Interface: ["bfd_status", "statistics"] }`. */
+export type Observe = { readonly [T in ObservableTable]?: readonly (keyof Observable[T])[] };
 
-/** A row's columns as they were last seen; absent: empty, of an older Open vSwitch, or not declared. Of a map of which keys are declared it is empty where it has none of them. */
+/** A row's columns as they were last seen; absent: empty, of an older Open vSwitch, or not declared. */
 export type Seen<T extends ObservableTable> = { readonly [N in keyof Observable[T]]?: Observable[T][N] extends keyof SeenOf ? SeenOf[Observable[T][N]] : never };
 
 /** A row of a host that is connected. `id` is `<chassis>/<table>/<name>`. */

@@ -77,7 +77,7 @@ export function checkApps(apps: readonly App[]): void {
     }
     for (const [table, columns] of Object.entries(app.observe ?? {})) {
       const known = observableColumns as Readonly<Record<string, object>>;
-      for (const column of columns.map((one) => one.replace(/:.*/, ""))) if (!Object.hasOwn(known, table) || !Object.hasOwn(known[table]!, column)) throw new Error(`app ${app.name} observes ${table}:${column}, which cannot be observed`);
+      for (const column of columns) if (!Object.hasOwn(known, table) || !Object.hasOwn(known[table]!, column)) throw new Error(`app ${app.name} observes ${table}:${column}, which cannot be observed`);
     }
     for (const { path } of app.opsLists ?? []) {
       const other = lists.get(path);

@@ -5,7 +5,6 @@ import { SimulatedClock } from "../../lib/clock.ts";
 import { Facts } from "../../model/facts.ts";
 import { View } from "../../model/view.ts";
 import { checkApps } from "../../boot/registry.ts";
-import { observedColumns } from "./observer.ts";
 import { eventually, Ovs } from "../testing/ovs.ts";
 import { World, type WorldOptions } from "../testing/world.ts";
 
@@ -60,35 +59,6 @@ test("columns that some app declares are seen of every row, follow it, and go wi
   await ovs.vsctl("del-manager");
   await eventually("nothing of a host that is gone", () => facts.facts(observedTable).length === 0);
 }, 30_000);
-
-test("of a map an app may declare keys: others are not kept, unless another app wants all of it", () => {
-  const one: App = { name: "one", about: "", observe: { Interface: ["status:driver_name", "status:tunnel_egress_iface", "mtu"] } };
-  const all: App = { name: "all", about: "", observe: { Interface: ["status"] } };
-  expect([...observedColumns([one]).get("Interface")!]).toEqual([["mtu", undefined], ["status", new Set(["driver_name", "tunnel_egress_iface"])]]);
-  expect([...observedColumns([one, all]).get("Interface")!]).toEqual([["mtu", undefined], ["status", undefined]]);
-  expect(() => checkApps([{ ...one, observe: { Interface: ["rain:key" as "status:key"] } }])).toThrow("observes Interface:rain");
-});
-
-test("keys of a map are seen where a row has them", async () => {
-  const keys: App = { name: "keys", about: "", observe: { Interface: ["status:tunnel_egress_iface"] } };
-  // Where tunnels are tunnels the bridge has no datapath here: the database is all that is followed.
-  const ovs = await Ovs.start({ "system-id": "hv1", "axion-encap-ip": "192.0.2.11", "axion-datapath-type": "dummy" }, { tunnels: true });
-  cleanup.push(() => ovs.stop());
-  const facts = new Counted([observedTable, hostSessionsTable], new SimulatedClock());
-  const w = await World.start({ apps: [keys], facts });
-  cleanup.push(() => w.stop());
-  await ovs.vsctl("--no-wait", "set-manager", `tcp:127.0.0.1:${w.ports.ovsdb}`);
-  const view = new View(w.model.view, undefined, facts);
-  await ovs.vsctl("add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=dummy");
-  await ovs.appctl("netdev-dummy/ip4addr", "br0", "198.51.100.1/24");
-  await ovs.appctl("ovs/route/add", "198.51.100.0/24", "br0");
-  for (const [name, ip] of [["near", "198.51.100.7"], ["far", "203.0.113.7"]] as const) await ovs.vsctl("add-port", "br0", name, "--", "set", "Interface", name, "type=gre", `options:remote_ip=${ip}`, "options:key=5");
-  await eventually("the way there", () => observed(view, "hv1", "Interface", "near")?.status?.tunnel_egress_iface === "br0");
-  expect(observed(view, "hv1", "Interface", "near")!.status).toEqual({ tunnel_egress_iface: "br0" });
-  expect(await ovs.vsctl("get", "Interface", "near", "status")).toContain("carrier");
-  await eventually("the other", () => observed(view, "hv1", "Interface", "far") !== undefined);
-  expect(observed(view, "hv1", "Interface", "far")!.status).toEqual({});
-});
 
 test("however often a row changes, it is a fact about once a second", async () => {
   const { ovs, view, facts } = await setUp();

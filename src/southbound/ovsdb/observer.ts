@@ -11,21 +11,12 @@ export interface FactKeeper extends Pick<LiveView, "fact"> {
   forget(table: AnySoftTable, id: string): void;
 }
 
-/** By table the columns that some app declares, and of maps the keys; undefined: all of it. */
-export type ObservedColumns = ReadonlyMap<ObservableTable, ReadonlyMap<string, ReadonlySet<string> | undefined>>;
-
-export function observedColumns(apps: readonly App[]): ObservedColumns {
-  const out = new Map<ObservableTable, Map<string, Set<string> | undefined>>();
+/** Columns by table that some app declares. */
+export function observedColumns(apps: readonly App[]): ReadonlyMap<ObservableTable, readonly string[]> {
+  const out = new Map<ObservableTable, string[]>();
   for (const table of Object.keys(observableColumns) as ObservableTable[]) {
-    const columns = new Map<string, Set<string> | undefined>();
-    for (const declared of [...new Set(apps.flatMap((app) => (app.observe?.[table] ?? []) as readonly string[]))].sort()) {
-      const [column = "", key] = declared.split(":");
-      // Who wants all of a map stands first.
-      if (key === undefined) columns.set(column, undefined);
-      else if (!columns.has(column)) columns.set(column, new Set([key]));
-      else columns.get(column)?.add(key);
-    }
-    if (columns.size > 0) out.set(table, columns);
+    const columns = new Set(apps.flatMap((app) => (app.observe?.[table] ?? []) as readonly string[]));
+    if (columns.size > 0) out.set(table, [...columns].sort());
   }
   return out;
 }
@@ -37,7 +28,7 @@ type NamedRow = Row & { readonly name: string } & Readonly<Record<string, Value>
 
 export interface ObserverOptions {
   readonly chassis: string;
-  readonly columns: ObservedColumns;
+  readonly columns: ReadonlyMap<ObservableTable, readonly string[]>;
   readonly facts: FactKeeper;
   readonly clock: Clock;
   readonly log: Logger;
@@ -56,7 +47,7 @@ export class Observer {
 
   constructor(options: ObserverOptions) {
     this.options = options;
-    this.replica = new Replica("Open_vSwitch", Object.fromEntries([...options.columns].map(([table, columns]) => [table, ["name", ...columns.keys()]])));
+    this.replica = new Replica("Open_vSwitch", Object.fromEntries([...options.columns].map(([table, columns]) => [table, ["name", ...columns]])));
     this.replica.on("change", (changes) => {
       for (const { table, uuid } of changes) this.changed.set(uuid, table as ObservableTable);
       this.schedule();
@@ -90,7 +81,7 @@ export class Observer {
     for (const { uuid, row } of rows) if (row === undefined) this.forget(uuid);
     for (const { uuid, table, row } of rows) {
       if (row === undefined) continue;
-      const seen = Object.fromEntries(Array.from(columns.get(table)!).flatMap(([c, keys]) => (row[c] === undefined ? [] : [[c, plain(row[c], keys)]])));
+      const seen = Object.fromEntries(columns.get(table)!.flatMap((c) => (row[c] === undefined ? [] : [[c, plain(row[c])]])));
       const fact: Observed = { id: observedId(chassis, table, row.name), chassis, table, name: row.name, columns: seen };
       this.known.set(uuid, fact);
       facts.learn({ fact: observedTable, owner: chassis, row: fact });
@@ -113,16 +104,9 @@ export class Observer {
   }
 }
 
-/** Most rows have none of the keys of a map that are declared. */
-const NONE = Object.freeze({});
-
-/** Counters as numbers, whatever their size; of a map these keys. */
-function plain(value: Value, keys?: ReadonlySet<string>): unknown {
+/** Counters as numbers, whatever their size. */
+function plain(value: Value): unknown {
   if (typeof value === "bigint") return Number(value);
   if (typeof value !== "object" || Array.isArray(value)) return value;
-  if (keys !== undefined) {
-    const kept = Object.entries(value).filter(([k]) => keys.has(k));
-    return kept.length === 0 ? NONE : Object.fromEntries(kept);
-  }
   return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, typeof v === "bigint" ? Number(v) : v]));
 }
