@@ -31,7 +31,7 @@ export const explains: Explains = {
     // Of ports that share an address in a pair whichever has it now: so it is for any of them.
     const shared = to !== undefined && target === undefined && led === undefined && view.get(addressTable, addressId(port.network_id, address)) === undefined && view.count(portTable, "pair_ip", `${port.network_id}|${address}`) > 1;
     return {
-      chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: VLAN_PRESENT | place.vlan }), ...firstPacket(question, { mac: port.mac_address, ip: way.source }, { mac: way.mac, ip: address }) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id,
+      chassis: place.chassis, ofport: place.ofport, fields: { ...(place.vlan !== null && { vlan_vid: VLAN_PRESENT | place.vlan }), ...firstPacket(question, { mac: port.mac_address, ip: way.source }, { mac: way.mac, ip: address }) }, source: way.source, sourceMac: question.sourceMac ?? port.mac_address, address, to: to?.id, ...(isOwn(view, port, own, address) && { own: true as const }),
       goal: shared ? "anywhere" : at !== undefined ? { chassis: at.chassis, ofport: at.ofport, vlan: at.vlan } : to !== undefined && !isNetworkPort(to) ? "none" : way.onward !== undefined ? "outside" : "anywhere",
       ...(way.onward !== undefined && { onward: way.onward }),
     };
@@ -136,6 +136,9 @@ function macOn(view: ReadView, network: string, ip: string): string | undefined 
   const pair = holder?.allowed_address_pairs.find((p) => hasPair({ ...holder, allowed_address_pairs: [p] }, ip, macOfPair(holder, p)));
   return holder === undefined || pair === undefined ? ofMac(view, network, macOfLinkLocal(ip))?.mac_address : macOfPair(holder, pair);
 }
+
+/** By an allowed address pair another machine may have it, so that is no port's own. */
+const isOwn = (view: ReadView, port: Port, own: readonly Address[], address: string): boolean => own.some((a) => a.ip === address) || (isLinkLocal(address) && ofMac(view, port.network_id, macOfLinkLocal(address))?.id === port.id);
 
 /** ff02::/16. */
 const LINK_GROUPS = 0xff02n;

@@ -67,6 +67,8 @@ export interface PacketStart {
   /** Address that it is for, and the port that has it, if one is known. */
   readonly address: string;
   readonly to: string | undefined;
+  /** The address is one of the sender's own in its network: its machine keeps what is for it, and sends nothing. */
+  readonly own?: true;
   /** Where it has to arrive: an OpenFlow port, and a port behind it that is told by a tag. none: nowhere can it. anywhere: wherever it leaves, or is answered. outside: a physical network. */
   readonly goal: PacketGoal | "none" | "anywhere" | "outside";
   /** Address of a router on the physical network, none of ours, that it is sent to first. Whoever has a port that it is for says where that one's packets come in again. */
@@ -92,6 +94,8 @@ export interface PacketStop {
   readonly rule: string | undefined;
   /** punted: to the controller, which does not send it on. */
   readonly did: "dropped" | "punted";
+  /** The flow that decided sends it on, and the switch does not do so: by the port that it came in by, say. */
+  readonly passed?: true;
   readonly question: PacketQuestion | undefined;
   readonly start: PacketStart | undefined;
   /** Of the packet, as the last action left it. */

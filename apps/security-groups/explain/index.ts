@@ -6,6 +6,9 @@ import { protocolNumber } from "../protocol.ts";
 
 const WITH_PORTS: ReadonlySet<number> = new Set([ipProto.tcp, ipProto.udp, ipProto.sctp]);
 
+/** Where rules let packets pass or not; what ends in the group's other tables they let pass. */
+const DENYING = /^sg_(in|out)(?:_connection|_stateless|_denied)?$/;
+
 export const explains: Explains = {
   *ports(view, type, id) {
     const group = type === "security_group" ? id : type === "security_group_rule" ? view.get(ruleTable, id)?.security_group_id : undefined;
@@ -22,7 +25,8 @@ export const explains: Explains = {
     }
   },
   cause(view, stop) {
-    const direction = /^sg_(in|out)/.exec(stop.table)?.[1] ?? droppedInto(view, stop.table, (to) => stop.register(to === "out" ? "in_port_key" : "out_port_key"));
+    if (stop.passed === true) return undefined;
+    const direction = DENYING.exec(stop.table)?.[1] ?? droppedInto(view, stop.table, (to) => stop.register(to === "out" ? "in_port_key" : "out_port_key"));
     if (direction === undefined) return undefined;
     const key = direction === "out" ? stop.register("in_port_key") : stop.register("out_port_key");
     const [port] = view.by(portTable, "key", String(key));

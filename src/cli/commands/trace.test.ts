@@ -20,7 +20,7 @@ beforeAll(async () => {
     request.on("end", () => {
       asked.push([request.method, request.url, request.headers["content-type"], JSON.parse(text)]);
       response.setHeader("content-type", "application/json");
-      response.statusCode = "error" in answer ? 400 : 200;
+      response.statusCode = "error" in answer ? (answer.error as { code: string }).code === "NOT_FOUND" ? 404 : 400 : 200;
       response.end(JSON.stringify(answer));
     });
   });
@@ -78,6 +78,13 @@ dropped: security_group: no ingress rule of port p2 allows tcp 80 from 10.0.0.1
 
 test("what cannot be asked", async () => {
   for (const argv of [[], ["p1"], ["p1", "p2", "--switch", "hv1"], ["p1", "p2", "--port", "http"], ["p1", "p2", "--ct", "old"]]) expect([argv, (await run(...argv)).code]).toEqual([argv, 2]);
+});
+
+test("an end that is not there is named as what was typed wrong; a switch that is not there is none", async () => {
+  for (const [said, code, typed] of [["from: there is no port web", 2, "FROM: there is no port web"], ["to: there is no port db", 2, "TO: there is no port db"], ["switch: there is no switch hv9", 1, "switch: there is no switch hv9"]] as const) {
+    answer = { error: { code: "NOT_FOUND", message: said } };
+    expect(await run("web", "db")).toEqual({ code, out: "", err: `axion: ${typed}\n` });
+  }
 });
 
 test("what the controller cannot read is named as it was typed", async () => {

@@ -1,6 +1,7 @@
 // `axion trace`: a packet's way over the switches, and why it goes no further.
 import { UsageError } from "../../lib/usage-error.ts";
 import type { Call } from "../call.ts";
+import { OpsError } from "../ops-api.ts";
 import { cell, plain } from "../table.ts";
 
 export const traceStates = ["installed", "desired"] as const;
@@ -60,7 +61,9 @@ export async function trace({ api, json, write }: Call, from: string | undefined
     from, to, switch: at, flow, protocol, port: wholeOf("port", port), source_port: wholeOf("source-port", sourcePort), size: wholeOf("size", size), source, source_mac: sourceMac, ttl: wholeOf("ttl", ttl), ct, state, at: instant, ...(reverse ? {} : { reverse: false }),
   };
   const { body: answer } = await api.post("/trace", {}, body).catch((error: unknown) => {
-    throw error instanceof UsageError ? new UsageError(asTyped(error.message)) : error;
+    // An end that is not there is not understood, as a flag is that names what is not there.
+    const isEnd = error instanceof OpsError && error.code === "NOT_THERE" && /^(?:from|to): /.test(error.message);
+    throw error instanceof UsageError || isEnd ? new UsageError(asTyped((error as Error).message)) : error;
   });
   const way = answer as Way;
   if (json) await write(`${JSON.stringify(way)}\n`);

@@ -54,7 +54,28 @@ export function elsewhere(iface: string | undefined, start: PacketStart | undefi
   }
   return {
     reason: "elsewhere", text: `${start.address} is reached at port ${iface}, which has it where the sender is, and not at port ${start.to}`, resources,
-    cure: { text: "ports of two networks reach each other where routers join these, and with addresses that one of the networks alone has" },
+    cure: { text: APART },
+  };
+}
+
+/** For an address of the sender's own: its machine answers itself. */
+export function toItself(from: string, { to, address }: Pick<PacketStart, "to" | "address">): PacketCause {
+  if (to === undefined || to === from) {
+    return { reason: "elsewhere", text: `${address} is port ${from} itself: its machine answers that itself, and sends nothing`, resources: [{ type: "port", id: from }], cure: { text: "ask for the packet of another port" } };
+  }
+  return {
+    reason: "elsewhere", text: `${address} is port ${from} itself in its own network, and not port ${to}: its machine answers that itself, and sends nothing`, resources: [{ type: "port", id: to }, { type: "port", id: from }],
+    cure: { text: APART },
+  };
+}
+const APART = "ports of two networks reach each other where routers join these, and with addresses that one of the networks alone has";
+
+/** It was led back to the port that it came from, which switches do not send it to. */
+export function ledBack(iface: string, start: PacketStart | undefined, has: (port: string, address: string) => boolean): PacketCause {
+  if (start?.to !== undefined && start.to !== iface) return elsewhere(iface, start, has)!;
+  return {
+    reason: "elsewhere", text: `${start?.address ?? "it"} is reached at port ${iface}, by which the packet came in: a switch sends none back by the port that it came from`, resources: [{ type: "port", id: iface }],
+    cure: { text: `if another machine than that of port ${iface} is to have the address, see which ports may (fixed_ips, allowed_address_pairs)` },
   };
 }
 
@@ -63,7 +84,7 @@ export function stopOf({ layout }: Pick<TracerParts, "layout">, end: Ended | und
   const table = end?.hop === undefined ? undefined : layout.tableById(end.hop.table);
   const fields = end?.packet.fields() ?? {};
   return {
-    chassis: end?.switch ?? start?.chassis ?? "", table: table?.name ?? "", app: table?.app ?? "", rule, did: end?.did === "punted" ? "punted" : "dropped", question, start,
+    chassis: end?.switch ?? start?.chassis ?? "", table: table?.name ?? "", app: table?.app ?? "", rule, did: end?.did === "punted" ? "punted" : "dropped", ...(end?.turned !== undefined && { passed: true as const }), question, start,
     field: (name) => end?.packet.get(name) ?? 0n,
     register: ((name: string) => registerOfPacket(layout.register(name), fields)),
   };

@@ -1,5 +1,5 @@
 // A trace: what was asked -> a packet, its way over the switches and the way back, what came of it, and why.
-import { chassisTable, EXTERNAL, isCause, VLAN_NONE, VLAN_PRESENT, type PacketCause, type PacketQuestion, type PacketGoal, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
+import { chassisTable, EXTERNAL, isCause, normalizeIp, VLAN_NONE, VLAN_PRESENT, type PacketCause, type PacketQuestion, type PacketGoal, type PacketStart, type Table, type TunnelKnown, type AnyTable } from "#app";
 import { formatInstructions, formatMatch, parseMatch } from "node-openflow";
 import { spread } from "../../lib/turns/stepwise.ts";
 import { Packet } from "../../trace/index.ts";
@@ -8,7 +8,7 @@ import { BadQuery } from "../bad-query.ts";
 import { Named } from "../named.ts";
 import { beginning, behindOf, entranceOf, forwardsTo, takersOf, tunnelKnown } from "./apps.ts";
 import { Deadline, TraceBroken, waited, type Asking } from "./asking.ts";
-import { causeOf, differenceOn, elsewhere, otherwise } from "./causes.ts";
+import { causeOf, differenceOn, elsewhere, ledBack, otherwise, toItself } from "./causes.ts";
 import { Connections, type Phase } from "./connections.ts";
 import type { TracerParts } from "./parts.ts";
 import { SwitchView, type Ref, type Switches } from "./switch-view.ts";
@@ -172,7 +172,9 @@ export class Tracer {
     }
     const what: PacketQuestion = request.names !== true ? request.what : { ...request.what, from: request.what.from === EXTERNAL ? EXTERNAL : this.portNamed(request.what.from, "from"), to: this.portNamed(request.what.to, "to") };
     const begun = this.begin(what);
+    if (normalizeIp(what.to) === undefined && !this.isPort(what.to)) throw new BadTrace("to", `there is no port ${what.to.slice(0, 64)}, and it is no address`, 404);
     if (isCause(begun)) return { ...this.stillborn(begun), answer: null };
+    if (begun.own === true) return { ...this.stillborn(toItself(what.from, begun)), answer: null };
     const packet = packetOf(begun, what);
     connections.phase = "new";
     let way = yield* this.way({ chassis: begun.chassis, packet, question: what, start: begun, request, connections, open, deadline });
@@ -208,7 +210,9 @@ export class Tracer {
   private begin(question: PacketQuestion): PacketStart | PacketCause {
     const found = beginning(this.parts, question);
     if (found !== undefined) return found;
-    throw new BadTrace("from", `there is no port ${question.from.slice(0, 64)}${question.from === EXTERNAL ? ", and nothing here leads outside" : ""}`, 404);
+    const { from } = question;
+    if (normalizeIp(from) !== undefined) throw new BadTrace("from", `${from} is an address: who sends is a port, which has an id and a name, or ${EXTERNAL}`, 404);
+    throw new BadTrace("from", `there is no port ${from.slice(0, 64)}${from === EXTERNAL ? ", and nothing here leads outside" : ""}`, 404);
   }
 
   private atSwitch({ switch: chassis, flow, size }: FlowQuestion): { readonly chassis: string; readonly packet: Packet } {
@@ -260,7 +264,9 @@ export class Tracer {
       cause = yield* differenceOn(this.parts, walked, reached(wanted, goal), open);
     }
     const end = deciding(walked.ended);
-    if (end === undefined) cause ??= elsewhere(other?.iface, start, (port, address) => this.hasAddress(port, address));
+    const has = (port: string, address: string): boolean => this.hasAddress(port, address);
+    if (end === undefined) cause ??= elsewhere(other?.iface, start, has);
+    else if (end.turned?.iface !== undefined) cause ??= ledBack(end.turned.iface, start, has);
     cause ??= causeOf(this.parts, { end, question: parts.question, start, left: walked.delivered.find((d) => d.to === "outside") });
     // What the controller answers is delivered to it.
     const taken = goal === "anywhere" && cause.reason === "unexplained" ? punted.at(-1) : undefined;
@@ -287,6 +293,11 @@ export class Tracer {
       hops: [...there.hops, ...on.hops], delivered: [...there.delivered.filter((d) => d !== left), ...on.delivered], ended: [...there.ended, ...on.ended],
       notes: [...there.notes, `${out}, and is taken to send it on: it comes in again at ${entrance.chassis}`, ...on.notes],
     };
+  }
+
+  private isPort(id: string): boolean {
+    const table = this.byResource.get("port");
+    return table !== undefined && this.parts.view.get(table as Table, id) !== undefined;
   }
 
   private macOf(port: string): string | undefined {

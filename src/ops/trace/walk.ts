@@ -48,6 +48,8 @@ export interface Ended {
   readonly tunnel?: LosingTunnel;
   /** The port that it would have left by, which is not there, or lets nothing out. */
   readonly port?: { readonly name: string; readonly tunnel: boolean };
+  /** It would have left by the port that it came in by, which no switch does: to the guest there, by its iface-id, or the port behind it that the tag is of. */
+  readonly turned?: { readonly iface: string | undefined };
 }
 
 export interface LosingTunnel {
@@ -124,7 +126,8 @@ export function* walk(parts: WalkParts, first: Arrival): Asking<Walk> {
     }
     for (const punt of result.punts) if (!parts.copies(punt.table)) ended.push({ switch: chassis, hop: hopOf(punt), did: "punted", packet: punt.packet, reason: "goes to the controller" });
     for (const drop of result.drops) {
-      ended.push({ switch: chassis, hop: hopOf(drop), did: "dropped", packet: result.passes[drop.pass]?.final ?? packet, reason: drop.reason, ...shutPort(view, drop.reason) });
+      const final = result.passes[drop.pass]?.final ?? packet;
+      ended.push({ switch: chassis, hop: hopOf(drop), did: "dropped", packet: final, reason: drop.reason, ...shutPort(view, drop.reason), ...turnedBack(parts, chassis, final, drop.reason) });
     }
     if (result.error !== undefined) notes.add(`${chassis}: ${result.error.text}`);
   }
@@ -137,6 +140,21 @@ function shutPort(view: SwitchView, reason: string): Pick<Ended, "port"> {
   if (number === undefined) return {};
   const own = view.own.get(Number(number));
   return { port: { name: own?.name ?? view.ports.get(Number(number))?.name ?? number, tunnel: isTunnel(own) } };
+}
+
+/** What the interpreter says of a packet for the port that it came in by. */
+function turnedBack(parts: WalkParts, chassis: string, packet: Packet, reason: string): Pick<Ended, "turned"> {
+  if (reason !== "skipping output to input port") return {};
+  return { turned: { iface: guestAt(parts, chassis, Number(packet.get("in_port")), packet)?.iface } };
+}
+
+/** The guest of an OpenFlow port, if it is one's. */
+function guestAt({ view, behind }: WalkParts, chassis: string, ofport: number, packet: Packet): Pick<Delivered, "port" | "iface" | "vlan"> | undefined {
+  const vif = view.by(vifTable, "chassis", chassis).find((one) => one.ofport === ofport);
+  if (vif === undefined) return undefined;
+  const tag = Number(packet.get("vlan_vid"));
+  const sharer = tag === 0 ? undefined : behind(chassis, ofport, tag & VID);
+  return { port: vif.name, iface: sharer ?? vif.iface_id, vlan: sharer === undefined ? null : tag & VID };
 }
 
 function* run({ connections, desired }: WalkParts, view: SwitchView, packet: Packet): Asking<Trace<Ref>> {
@@ -169,12 +187,8 @@ function* leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, hop: Ho
     if (known?.mtu !== undefined && packet.length !== undefined && packet.length > known.mtu + ETHERNET) return lost("narrow", peer.id, `packets of more than ${known.mtu} bytes do not get from ${chassis} to ${peer.id} by ${own!.type}`);
     return { chassis: peer.id, packet: arriving(packet, output.port, rows.get(chassisTable, chassis)?.encap_ip ?? "") };
   }
-  const vif = rows.by(vifTable, "chassis", chassis).find(({ ofport }) => ofport === output.port);
-  if (vif !== undefined) {
-    const tag = Number(packet.get("vlan_vid"));
-    const sharer = tag === 0 ? undefined : parts.behind(chassis, vif.ofport, tag & VID);
-    return { switch: chassis, port: vif.name, ofport: vif.ofport, iface: sharer ?? vif.iface_id, vlan: sharer === undefined ? null : tag & VID, to: "guest", packet, bytes: packet.length };
-  }
+  const guest = guestAt(parts, chassis, output.port, packet);
+  if (guest !== undefined) return { switch: chassis, ...guest, ofport: output.port, to: "guest", packet, bytes: packet.length };
   // Ports to physical networks are numbered by these, the same on every host.
   if (own?.type === "patch") {
     for (const to of parts.takers(packet).slice(0, TAKERS)) {
