@@ -79,7 +79,8 @@ function vlansOf(text: string | null): VlanRange[] {
 function checkTags(tx: Tx, added: TapFlow): void {
   const filters = [added, ...tx.by(tapFlowTable, "source", added.source_port)].map((f) => ({ direction: f.direction, vlans: vlansOf(f.vlan_filter) }));
   for (const direction of ["IN", "OUT"] as const) {
-    const count = partsOf(filters.filter((f) => f.direction === direction || f.direction === "BOTH").map((f) => f.vlans)).length;
+    // What is copied whatever its tag adds none: one flow for the frames that no filter names, in whatever order these were asked for.
+    const count = partsOf(filters.filter((f) => f.direction === direction || f.direction === "BOTH").map((f) => f.vlans)).filter((part) => part.vlan_vid !== undefined).length;
     if (count > TAG_FLOWS_MAX) throw invalidInput(`'vlan_filter' of this tap flow and of those that port ${added.source_port} has make ${count} flows in direction ${direction}; ${TAG_FLOWS_MAX} are the most. Fewer ranges, or ranges that begin and end at multiples of powers of two, make fewer`);
   }
 }

@@ -52,7 +52,10 @@ export const mirrorPorts = definePool({ name: "mirror-port", of: "ofport", min: 
 
 /** So many copies of one port's packets; each is work for its switch. */
 export const COPIES_MAX = 8;
-/** Flows of a port's host for tags of one direction: ranges of VLAN ids are matched by prefixes, those of several tap flows where they overlap. */
+/**
+ * Flows of a port's host for tags of one direction: ranges of VLAN ids are matched by prefixes, those of several tap flows where they overlap. One more is for all other
+ * frames, where tap flows without a filter, or mirrors, copy them; each has at most COPIES_MAX copies.
+ */
 export const TAG_FLOWS_MAX = 128;
 
 /** A copy of what a port sends, or gets (derived). `id` is the tap flow's, or `<mirror>/<direction>`. */

@@ -125,6 +125,35 @@ test("tags take so many flows of a host and no more, however filters lie over ea
   expect(flows("hv1", "tap_in").filter((f) => f.includes("clone")).length).toBeLessThanOrEqual(TAG_FLOWS_MAX + 1);
 });
 
+test("as many tags as there may be, and all other frames: one flow more, whether what has no filter comes first or last, by tap flows and by mirrors; a flow has all copies of a port", async () => {
+  const odd = (from: number, ranges: number): string => Array.from({ length: ranges }, (_, i) => `${from + 4 * i + 1}-${from + 4 * i + 2}`).join(",");
+  const mirror = async (port_id: string, key: number): Promise<void> => {
+    const { status, body } = await h.call("POST", "/v2.0/taas/tap_mirrors", { tap_mirror: { port_id, remote_ip: "198.51.100.7", mirror_type: "gre", directions: { IN: key } } }, p);
+    expect(status, JSON.stringify(body)).toBe(201);
+  };
+  const services = [await service(tap), await service(tap), await service(tap), await service(tap), await service(tap)];
+  const rest = async (of: string, key: number): Promise<void> => {
+    await mirror(of, key);
+    for (const to of services.slice(1)) await flow(to, of, { direction: "IN" });
+  };
+  const tags = async (of: string): Promise<void> => {
+    for (const [from, ranges] of [[0, 32], [1000, 25], [2000, 7]] as const) await flow(services[0]!, of, { direction: "IN", vlan_filter: odd(from, ranges) });
+  };
+  const other = await port({});
+  await h.plug("hv1", other, 11);
+  await tags(source);
+  await rest(source, 1);
+  await rest(other, 2);
+  await tags(other);
+  await h.settled();
+  for (const of of [source, other]) {
+    const copying = flows("hv1", "tap_in").filter((f) => f.includes("clone") && new RegExp(`reg2=${keyOf(of)}\\b`).test(f));
+    expect(copying).toHaveLength(TAG_FLOWS_MAX + 1);
+    expect(Math.max(...copying.map((f) => f.split("clone").length - 1))).toBe(6);
+    expect(await refused(FLOWS, "tap_flow", { tap_service_id: services[1]!, source_port: of, direction: "IN", vlan_filter: "4000" })).toBe("409 TooManyCopies");
+  }
+});
+
 test("who may copy what: both ports and the service are the project's", async () => {
   const [mine, foreign] = [await service(tap), await port({}, q)];
   expect(await refused(SERVICES, "tap_service", { port_id: foreign })).toBe("404 PortNotFound");
