@@ -8,17 +8,13 @@ import {
 import { linkLocal } from "packet-codec";
 import {
   addressTable, attachmentId, attachmentTable, bindingFault, chosenSegments, chosenSegmentTable, fromScope, hostScope, lanScope, learningTable, mayForward, membersScope, neighbour, netScope, networkTable, activeAttachment, pluggedAt, pluggedReads, portTable, sendersScope, singleAddress, type Attachment, type Port, isAnothers, isCarried, isNetworkPort, isPhysical, isTransparent, isUnspecified, macOfPair, mayBeTaken, saidOfLink, placesOf, contestedTable,
-  apart, callParts, floodGroups, hostListTable, inParts, memberHostTable, partKey, spreadOf, type HostList, type MemberHost,
+  apart, callParts, FLOOD_LIST, floodParts, hostListTable, inParts, memberHostTable, partKey, spreadOf, type HostList, type MemberHost,
 } from "./model.ts";
 import { knownNeighbour, takers } from "./neighbours.ts";
 import { ANNOUNCE, derive as learningDerive, hear, hearOwn, isHeard, isOpen, isPlaced, PUNT_METER, learnFromChassis, learnFromPort, learnSharedFromChassis, learnInNetwork, listeners, placed, placedMacs } from "./learning.ts";
 import { advertisement, fromLink, icmpv6, ND, solicitation } from "./model/messages.ts";
 import { l2 } from "./tables.ts";
 import { admitTags, passTags } from "./tags.ts";
-
-/** Parts of lists: of other hosts, of local ports, of those that hear what is for nobody known. */
-const parts = { table: "flood_parts", register: "flood_part", group: floodGroups.min } as const;
-const LIST = { flood_remote: 0, flood_local: 1, flood_unknown: 2 } as const;
 
 export const DHCP_SERVER = { eth_type: ethType.ip, ip_proto: ipProto.udp, udp_dst: 67 } as const;
 const DHCP_CLIENT = { ...DHCP_SERVER, udp_src: 68 } as const;
@@ -419,9 +415,9 @@ const floodRemote = l2.rule({
   on: each(hostListTable),
   emit({ id, net_key, spread }, view, out) {
     if (isCarried(view, id)) return;
-    const actions = spread === "whole" ? copiesToHosts(view.by(memberHostTable, "network", id)) : callParts(parts, LIST.flood_remote, view.pairKeys(memberHostTable, "parts", id).map(Number), spread);
+    const actions = spread === "whole" ? copiesToHosts(view.by(memberHostTable, "network", id)) : callParts(floodParts, FLOOD_LIST.flood_remote, view.pairKeys(memberHostTable, "parts", id).map(Number), spread);
     out.flow(lanScope(id), "flood_remote", { priority: 100, match: { "reg:net": net_key }, actions });
-    if (spread === "apart") apart(out, lanScope(id), parts);
+    if (spread === "apart") apart(out, lanScope(id), floodParts);
   },
 });
 
@@ -433,7 +429,7 @@ const floodRemotePart = l2.rule({
     const list = view.get(hostListTable, networkId);
     if (list === undefined || list.spread === "whole" || isCarried(view, networkId)) return;
     out.flow(lanScope(networkId), "flood_parts", {
-      priority: 100, match: { "reg:net": list.net_key, "reg:flood_part": partKey(LIST.flood_remote, Number(part)) }, actions: copiesToHosts(view.byPair(memberHostTable, "parts", networkId, part)),
+      priority: 100, match: { "reg:net": list.net_key, "reg:flood_part": partKey(FLOOD_LIST.flood_remote, Number(part)) }, actions: copiesToHosts(view.byPair(memberHostTable, "parts", networkId, part)),
     });
   },
 });
@@ -470,9 +466,9 @@ function flood(out: Emit<typeof l2>, chassis: string, netKey: number, table: "fl
   const spread = spreadOf(members.length);
   const copies = (some: readonly Attachment[]) => some.flatMap((m) => [load("out_port_key", m.port_key), callStage("locate")] as const);
   const byPart = spread === "whole" ? undefined : inParts(members, (m) => m.slot);
-  out.flow(scope, table, { priority: 100, match: { "reg:net": netKey }, actions: [load("out_host", 0), ...(byPart === undefined ? copies(members) : callParts(parts, LIST[table], byPart.keys(), spread))] });
-  for (const [part, some] of byPart ?? []) out.flow(scope, "flood_parts", { priority: 100, match: { "reg:net": netKey, "reg:flood_part": partKey(LIST[table], part) }, actions: copies(some) });
-  if (spread === "apart") apart(out, scope, parts);
+  out.flow(scope, table, { priority: 100, match: { "reg:net": netKey }, actions: [load("out_host", 0), ...(byPart === undefined ? copies(members) : callParts(floodParts, FLOOD_LIST[table], byPart.keys(), spread))] });
+  for (const [part, some] of byPart ?? []) out.flow(scope, "flood_parts", { priority: 100, match: { "reg:net": netKey, "reg:flood_part": partKey(FLOOD_LIST[table], part) }, actions: copies(some) });
+  if (spread === "apart") apart(out, scope, floodParts);
 }
 
 export const rules = [localPort, stoppedAtPort, ipv6AtPort, reachPort, knownNeighbour, contestedAddresses, networkRule, memberHost, floodRemote, floodRemotePart, floodLocal, sharedMacsRule];

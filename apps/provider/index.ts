@@ -1,7 +1,7 @@
 import { answer, type App } from "#app";
 import { wireEntrance } from "../l2/model.ts";
 import { aliases, extend } from "./api.ts";
-import { patchPool, providerSettings, vlanPool, wireTable } from "./model.ts";
+import { inlandListTable, patchPool, providerSettings, sideTable, vlanPool, wireTable } from "./model.ts";
 import { entranceOf, explains } from "./explain.ts";
 import { problems } from "./problems.ts";
 import { derive, rules } from "./rules.ts";
@@ -12,7 +12,7 @@ export default {
   about: "networks on physical networks, flat and by VLAN, and in tunnels of a chosen kind; what networks of tenants become",
   requires: ["l2", "overlay"],
   settings: providerSettings,
-  tables: [wireTable],
+  tables: [wireTable, sideTable, inlandListTable],
   pools: [vlanPool, patchPool],
   extend,
   aliases,

@@ -1,14 +1,15 @@
 // From chosen segments to what others need to know of them, and to flows: patches to physical networks, ways in and out. A network leaves a
 // host one way only. On a network with several segments hosts are on the first of its physical ones that they have; between two on the same
 // one it is that, else a tunnel. What goes to all is handed on between a physical segment and the tunnels by one host, the first by key if no app says which.
+// Those that are on none may be very many: they have one list, in parts, and what a host's coming changes at others is the same for all of a segment.
 import {
   chassisScope, chassisTable, claim, claimTable, core, derivation, each, eachPair, ethType, ipProto, load, numberOf, setField, toEntrance, toStage, toTable, VLAN_NONE, VLAN_PRESENT, type Claim, type Emit, type FlowAction, type Outputs, type ReadView, type SharedRegister,
 } from "#app";
 import {
-  attachmentTable, chosenSegments, chosenSegmentTable, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, handOnHostTable, TAGGED, VLAN_TPIDS, type ChosenSegment, type Network, type Segment, hostMac,
+  attachmentTable, chosenSegments, chosenSegmentTable, floodPart, floodTo, handOn, hostScope, isPhysical, netScope, networkHostTable, networkTable, portTable, segmentFault, segmentTable, sendUnknown, spreadOf, handOnHostTable, TAGGED, VLAN_TPIDS, type ChosenSegment, type HostsInParts, type Network, type Segment, hostMac,
 } from "../l2/model.ts";
 import { alsoByTunnel, encapOf, endHere, leaveBy, vniOf } from "../overlay/model.ts";
-import { patchPool, physicalScope, vlanPool, wireScope, wireTable, type Wire } from "./model.ts";
+import { inlandListTable, inlandScope, patchPool, physicalScope, sideId, sideTable, vlanPool, wireScope, wireTable, wireTunnelScope, type InlandList, type Side, type Wire } from "./model.ts";
 import { provider } from "./tables.ts";
 
 /** As a host: out of this one to the physical network. */
@@ -64,7 +65,36 @@ export const derive = [
     reads: [attachmentTable, chosenSegmentTable, networkTable, chassisTable],
     derive: (pair, view) => (view.byPair(attachmentTable, "network_chassis", pair.a, pair.b).length > 0 ? undefined : wireOf(pair, view)),
   }),
+  derivation({
+    name: "wire-side",
+    on: eachPair(wireTable, "sides"),
+    into: sideTable,
+    reads: [wireTable, chosenSegmentTable, handOnHostTable],
+    derive({ a: network, b }, view): Side | undefined {
+      const segment = Number(b);
+      if (segment === NONE || !hasSeveral(view, network)) return undefined;
+      // Those that shall hand on before others, then the first by key.
+      const later = ({ chassis }: Wire): number => (view.byPair(handOnHostTable, "network_chassis", network, chassis).length > 0 ? 0 : 1);
+      const [first] = view.byPair(wireTable, "sides", network, b).filter((w) => w.tunnel).toSorted((x, y) => later(x) - later(y) || x.host_key - y.host_key);
+      return first === undefined ? undefined : { id: sideId(network, segment), chassis: first.chassis, host_key: first.host_key };
+    },
+  }),
+  derivation({
+    name: "wire-inland",
+    on: eachPair(wireTable, "sides"),
+    into: inlandListTable,
+    reads: [wireTable, chosenSegmentTable],
+    derive({ a: network, b }, view): InlandList | undefined {
+      if (Number(b) !== NONE || !hasSeveral(view, network)) return undefined;
+      const hosts = view.byPair(wireTable, "sides", network, b);
+      return hosts[0] === undefined ? undefined : { id: network, net_key: hosts[0].net_key, spread: spreadOf(hosts.length) };
+    },
+  }),
 ];
+
+/** As a segment: none that is physical. */
+const NONE = -1;
+const hasSeveral = (view: ReadView, networkId: string): boolean => chosenSegments(view, networkId).length > 1;
 
 const patch = provider.rule({
   name: "patch",
@@ -130,20 +160,50 @@ const wires = provider.rule({
     const network = view.get(networkTable, wire.network_id);
     const segments = chosenSegments(view, wire.network_id);
     if (network === undefined) return;
-    const peers = segments.length === 1 ? [wire] : inOrder(view.by(wireTable, "network", network.id), view);
-    const hands = segments.length > 1 && handsOn(peers, wire.segment)?.id === wire.id;
+    const hands = segments.length > 1 && view.get(sideTable, sideId(network.id, wire.segment))?.chassis === wire.chassis;
     enter(wire, segments.find((s) => s.index === wire.segment), hands, view, out);
-    if (segments.length > 1) join(network, wire, peers, hands, view, out);
+    if (segments.length > 1) join(network, wire, segments, hands, view, out);
   },
 });
 
-/** Those that shall hand on before others. */
-function inOrder(wires: readonly Wire[], view: ReadView): readonly Wire[] {
-  const later = (wire: Wire): number => (view.byPair(handOnHostTable, "network_chassis", wire.network_id, wire.chassis).length > 0 ? 0 : 1);
-  return wires.toSorted((a, b) => later(a) - later(b) || a.host_key - b.host_key);
+const inland = provider.rule({
+  name: "inland",
+  about: "what hosts that are on no physical segment of a network send to all, or to nobody known",
+  on: each(inlandListTable),
+  emit({ id }, view, out) {
+    const network = view.get(networkTable, id);
+    if (network === undefined) return;
+    const scope = wireScope(id, NONE);
+    const sides = handingOn(id, chosenSegments(view, id), NONE, view);
+    out.include(scope, inlandScope(id));
+    floodTo(out, scope, network, sides, inlandHosts(id, view));
+    sendUnknown(out, scope, network, sides);
+  },
+});
+
+const inlandPart = provider.rule({
+  name: "inland-part",
+  about: "one copy of broadcast to each host of a part of many that are on no physical segment",
+  on: eachPair(wireTable, "parts"),
+  emit({ a: networkId, b: part }, view, out) {
+    const list = view.get(inlandListTable, networkId);
+    if (list === undefined || list.spread === "whole") return;
+    floodPart(out, inlandScope(networkId), { key: list.net_key }, Number(part), keysOf(view.byPair(wireTable, "parts", networkId, part)));
+  },
+});
+
+const keysOf = (wires: readonly Wire[]): number[] => wires.map((w) => w.host_key).sort((a, b) => a - b);
+
+/** The hosts of a network that are on no physical segment of it. The copy for oneself ends in the tunnels. */
+function inlandHosts(networkId: string, view: ReadView): HostsInParts {
+  const spread = view.get(inlandListTable, networkId)?.spread;
+  if (spread === undefined) return [];
+  return spread === "whole" ? keysOf(view.byPair(wireTable, "sides", networkId, String(NONE))) : { parts: view.pairKeys(wireTable, "parts", networkId).map(Number), spread };
 }
-/** Who hands on between a segment and the tunnels. */
-const handsOn = (peers: readonly Wire[], segment: number): Wire | undefined => peers.find((w) => w.segment === segment && w.tunnel);
+
+/** By whom what goes to all gets to the other physical segments: one host each, of which a network has few. */
+const handingOn = (networkId: string, segments: readonly ChosenSegment[], but: number, view: ReadView): number[] =>
+  segments.flatMap(({ index }) => (index === but ? [] : (view.get(sideTable, sideId(networkId, index))?.host_key ?? [])));
 
 /** What comes from a physical network. Whoever hands it on takes it as of a port that is here: it goes wherever such a frame would, but back. */
 function enter(wire: Wire, segment: ChosenSegment | undefined, hands: boolean, view: ReadView, out: Emit<typeof provider>): void {
@@ -160,25 +220,33 @@ function enter(wire: Wire, segment: ChosenSegment | undefined, hands: boolean, v
   });
 }
 
-/** A host of a network that has several segments: to whom it sends how. */
-function join(network: Network, wire: Wire, peers: readonly Wire[], hands: boolean, view: ReadView, out: Outputs): void {
+/** A host of a network that has several segments: to whom it sends how, and how others send to it. */
+function join(network: Network, wire: Wire, segments: readonly ChosenSegment[], hands: boolean, view: ReadView, out: Outputs): void {
   const scope = chassisScope(wire.chassis);
-  const vni = vniOf(view, network.id);
-  if (wire.tunnel) out.include(netScope(network.id), hostScope(wire.host_key));
-  /** One for each other physical segment, and those that have none. */
-  const entries = (but: number): number[] => [...new Set(peers.map((p) => p.segment))].filter((s) => s >= 0 && s !== but).flatMap((s) => handsOn(peers, s)?.host_key ?? []);
-  const alone = peers.filter((p) => p.segment < 0 && p.id !== wire.id).map((p) => p.host_key);
-  if (wire.segment < 0) {
-    floodTo(out, scope, network, [...alone, ...entries(-1)]);
-    sendUnknown(out, scope, network, entries(-1));
+  if (wire.tunnel) {
+    out.include(netScope(network.id), hostScope(wire.host_key));
+    const vni = vniOf(view, network.id);
+    const elsewhere = segments.filter((s) => isPhysical(s) && s.index !== wire.segment);
+    if (vni !== undefined) for (const { index } of elsewhere) alsoByTunnel(out, wireTunnelScope(network.id, index), network, { vni, type: encapOf(view, network.id) }, wire.host_key);
+  }
+  if (wire.segment === NONE) {
+    out.include(scope, wireScope(network.id, NONE));
     return;
   }
-  if (vni !== undefined && wire.tunnel) for (const peer of peers) if (peer.segment !== wire.segment && peer.tunnel) alsoByTunnel(out, scope, network, { vni, type: encapOf(view, network.id) }, peer.host_key);
-  const hosts = hands ? [WIRE, ...alone, ...entries(wire.segment)] : [WIRE];
-  floodTo(out, scope, network, hosts);
+  if (wire.tunnel) out.include(scope, wireTunnelScope(network.id, wire.segment));
+  if (!hands) {
+    floodTo(out, scope, network, [WIRE]);
+    sendUnknown(out, scope, network, [WIRE]);
+    endHere(out, scope, network);
+    return;
+  }
+  const hosts = [WIRE, ...handingOn(network.id, segments, wire.segment, view)];
+  const list = inlandHosts(network.id, view);
+  if ("parts" in list) out.include(scope, inlandScope(network.id));
+  floodTo(out, scope, network, hosts, list);
+  // Hosts that are on no segment are not sent what is for nobody known: none of them knows more.
   sendUnknown(out, scope, network, hosts);
-  if (hands) handOn(out, scope, network, [WIRE], view);
-  else endHere(out, scope, network);
+  handOn(out, scope, network, [WIRE], view);
 }
 
 const ownMac = provider.rule({
@@ -192,4 +260,4 @@ const ownMac = provider.rule({
   },
 });
 
-export const rules = [patch, segmentOut, wires, ownMac];
+export const rules = [patch, segmentOut, wires, inland, inlandPart, ownMac];

@@ -129,23 +129,12 @@ export class Collector implements AnyEmit {
     return through;
   }
 
-  /** A flow into any table of a pipeline. */
-  flowThrough(pipeline: PipelineDecl, scope: Scope, table: string | Shape, flow: unknown): void {
+  /** What is put out names any table of a pipeline. */
+  through(pipeline: PipelineDecl, put: () => void): void {
     const before = this.emission.owner;
     this.emission.owner = pipeline;
     try {
-      this.flow(scope, table, flow);
-    } finally {
-      this.emission.owner = before;
-    }
-  }
-
-  /** A row, which may be about any table of a pipeline. */
-  rowThrough<T extends OvsTable>(pipeline: PipelineDecl, scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
-    const before = this.emission.owner;
-    this.emission.owner = pipeline;
-    try {
-      this.row(scope, table, key, columns);
+      put();
     } finally {
       this.emission.owner = before;
     }
@@ -233,7 +222,7 @@ class Through implements AnyEmit {
   }
 
   flow(scope: Scope, table: string | Shape, flow: unknown): void {
-    this.collector.flowThrough(this.pipeline, scope, table, flow);
+    this.collector.through(this.pipeline, () => this.collector.flow(scope, table, flow));
   }
   into<Q extends PipelineDecl>(pipeline: Q): Emit<OpenPart<Q>> {
     return this.collector.into(pipeline);
@@ -245,10 +234,10 @@ class Through implements AnyEmit {
     this.collector.include(from, to);
   }
   item<K extends keyof Items>(scope: Scope, kind: K, id: number, value: Items[K]): void {
-    this.collector.item(scope, kind, id, value);
+    this.collector.through(this.pipeline, () => this.collector.item(scope, kind, id, value));
   }
   row<T extends OvsTable>(scope: Scope, table: T, key: string, columns: OvsRowOf<T>): void {
-    this.collector.rowThrough(this.pipeline, scope, table, key, columns);
+    this.collector.through(this.pipeline, () => this.collector.row(scope, table, key, columns));
   }
   patch(scope: Scope, patch: ColumnPatch): void {
     this.collector.patch(scope, patch);

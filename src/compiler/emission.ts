@@ -76,8 +76,9 @@ export class Emission {
 
   /** @throws Error naming the app when its actions are none of its pipeline, OpenFlowError when the group has no wire form */
   group(run: Run, { type, buckets }: Items["group"]): LoweredGroup {
-    const table = this.layout.tables.find((t) => t.app === run.unit.app);
-    if (table === undefined) throw new Error(`app ${run.unit.app} has no tables, and its groups no actions`);
+    const app = (this.owner === undefined ? undefined : this.layout.ownerOf(this.owner)) ?? run.unit.app;
+    const table = this.layout.tables.find((t) => t.app === app);
+    if (table === undefined) throw new Error(`app ${app} has no tables, and its groups no actions`);
     const group: LoweredGroup = {
       type,
       buckets: buckets.map(({ weight, watchPort, watchGroup, actions }) => ({

@@ -48,6 +48,10 @@ export const callParts = <T extends string, R extends string>({ table, register,
 /** Those of l2: they are the same on every host, nobody draws one. */
 export const floodGroups = definePool({ name: "flood-group", of: "group", min: 2_000_001, max: 2_000_002, about: "groups that have parts of long lists of copies translated apart", taken: () => true });
 
+/** Parts of l2's own lists: of other hosts, of local ports, of those that hear what is for nobody known. */
+export const floodParts = { table: "flood_parts", register: "flood_part", group: floodGroups.min } as const;
+export const FLOOD_LIST = { flood_remote: 0, flood_local: 1, flood_unknown: 2 } as const;
+
 /** Hosts with lists that are apart have the groups of the app. */
 const apartScope = defineScope("copies-apart");
 export function apart<T extends string>(out: Outputs, from: Scope, { table, group }: Parts<T, string>): void {

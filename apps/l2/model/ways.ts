@@ -2,6 +2,7 @@
 // is none: what goes to it is left to the tables behind l2's in `locate`.
 import { callStage, load, toStage, type Outputs, type ReadView, type Scope } from "#app";
 import { l2 } from "../tables.ts";
+import { apart, callParts, FLOOD_LIST, floodParts, partKey, type Spread } from "./copies.ts";
 import { learningTable } from "./holders.ts";
 import { chosenSegments, isPhysical } from "./places.ts";
 import { GROUP_MAC } from "./ports.ts";
@@ -13,9 +14,19 @@ export const isCarried = (view: ReadView, networkId: string): boolean => chosenS
 
 const copies = (hosts: readonly number[]) => hosts.flatMap((host) => [load("out_host", host), callStage("locate")] as const);
 
-/** What goes to all of a network, from here: one copy to each of these hosts. */
-export function floodTo(out: Outputs, scope: Scope, { key }: Net, hosts: readonly number[]): void {
-  l2.through(out).flow(scope, "flood_remote", { priority: 110, match: { "reg:net": key }, actions: copies(hosts) });
+/** Hosts of a list that may be long: of few their keys, of more the parts that they are in, which `floodPart` fills. */
+export type HostsInParts = readonly number[] | { readonly parts: Iterable<number>; readonly spread: Exclude<Spread, "whole"> };
+
+/** What goes to all of a network, from here: one copy to each of these hosts (COPIES at the most), and to each of a list. */
+export function floodTo(out: Outputs, scope: Scope, { key }: Net, hosts: readonly number[], list: HostsInParts = []): void {
+  const into = l2.through(out);
+  const more = "parts" in list ? callParts(floodParts, FLOOD_LIST.flood_remote, list.parts, list.spread) : copies(list);
+  into.flow(scope, "flood_remote", { priority: 110, match: { "reg:net": key }, actions: [...copies(hosts), ...more] });
+  if ("parts" in list && list.spread === "apart") apart(into, scope, floodParts);
+}
+/** A part of the list. */
+export function floodPart(out: Outputs, scope: Scope, { key }: Pick<Net, "key">, part: number, hosts: readonly number[]): void {
+  l2.through(out).flow(scope, "flood_parts", { priority: 100, match: { "reg:net": key, "reg:flood_part": partKey(FLOOD_LIST.flood_remote, part) }, actions: copies(hosts) });
 }
 
 /** What came from afar for all of a network goes on to these hosts too. */

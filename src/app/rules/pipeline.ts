@@ -184,7 +184,7 @@ export interface Pipeline<R extends Registers = Registers, T extends Tables = Ta
   /** A rule that emits into this pipeline's tables. What it drops may be in the core's table as well. */
   rule<E>(r: { readonly name: string; readonly about: string; readonly on: Source<E>; readonly drops?: { readonly [K in (keyof T & string) | keyof typeof coreTables]?: string }; readonly counts?: Counts<(keyof T & string) | keyof typeof coreTables>; readonly counted?: true; emit(entity: E, view: ReadView, out: Emit<{ readonly registers: R; readonly tables: T }>): void }): Rule;
   /**
-   * To emit into any of its tables from functions that the app exports, on behalf of whoever calls them. So other apps must not have the
+   * To emit into any of its tables, and groups whose actions lead to these, from functions that the app exports, on behalf of whoever calls them. So other apps must not have the
    * pipeline: it is declared in tables.ts, which they cannot import, and `model.ts` exports functions that use it, never itself.
    */
   through(out: Outputs): Emit<{ readonly registers: R; readonly tables: T }>;

@@ -10,7 +10,7 @@ import { afterEach, expect, test } from "vitest";
 import { Controller } from "../../../src/controller.ts";
 import { eventually, Ovs } from "../../../src/southbound/testing/ovs.ts";
 import { freePorts } from "../../../lab/free-ports.ts";
-import { appsFolder, silent, textOf } from "../../support/harness.ts";
+import { appsFolder, silent, textOf, type Harness } from "../../support/harness.ts";
 import { httpCall } from "../../support/process.ts";
 import { wide } from "../../support/wide.ts";
 
@@ -25,37 +25,37 @@ function folder(): string {
 }
 const BROADCAST = buildEthernet({ src: "fa:16:3e:00:00:01", dst: "ff:ff:ff:ff:ff:ff", ethertype: 0x88b5 }, Buffer.alloc(46)).toString("hex");
 
-/** Outer destinations of what a capture has, and how many there are. */
-function destinations(pcap: Buffer): string[] {
-  const out: string[] = [];
+/** Frames of a capture: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html */
+function frames(pcap: Buffer): Buffer[] {
+  const out: Buffer[] = [];
   for (let at = 24; at + 16 <= pcap.length;) {
     const length = pcap.readUInt32LE(at + 8);
-    const frame = pcap.subarray(at + 16, at + 16 + length);
-    // UDP to Geneve's port
-    if (frame.length > 42 && frame.readUInt16BE(12) === 0x800 && frame[23] === 17 && frame.readUInt16BE(36) === 6081) out.push(frame.subarray(30, 34).join("."));
+    out.push(pcap.subarray(at + 16, at + 16 + length));
     at += 16 + length;
   }
   return out;
 }
+/** Outer destinations of those that go by Geneve. */
+const destinations = (pcap: string): string[] =>
+  frames(readFileSync(pcap)).flatMap((frame) => (frame.length > 42 && frame.readUInt16BE(12) === 0x800 && frame[23] === 17 && frame.readUInt16BE(36) === 6081 ? [frame.subarray(30, 34).join(".")] : []));
 
-test("fifteen hundred hosts get one copy each", async () => {
-  const { h } = await wide(Array.from({ length: 1500 }, (_, n) => n + 1));
-  ending.push(() => h.close());
+/** hv1's flows on a switch of its own, where port 10 sends a broadcast: what leaves by tunnels, and for a physical network. */
+async function broadcast(h: Harness): Promise<{ readonly tunnelled: () => string[]; readonly physical: () => Buffer[] }> {
   const ovs = await Ovs.start({}, { tunnels: true });
   ending.push(() => ovs.stop());
   const dir = folder();
-  const pcap = `${dir}/out.pcap`;
-  await ovs.vsctl("add-br", "br-phy", "--", "set", "Bridge", "br-phy", "datapath_type=dummy", "--", "add-port", "br-phy", "phy", "--", "set", "Interface", "phy", "type=dummy", `options:tx_pcap=${pcap}`);
+  const [out, physical] = [`${dir}/out.pcap`, `${dir}/physical.pcap`];
+  await ovs.vsctl("add-br", "br-phy", "--", "set", "Bridge", "br-phy", "datapath_type=dummy", "--", "add-port", "br-phy", "phy", "--", "set", "Interface", "phy", "type=dummy", `options:tx_pcap=${out}`);
   await ovs.vsctl(
     "add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=dummy", "fail_mode=secure", "protocols=OpenFlow13",
     "--", "add-port", "br-int", "p10", "--", "set", "Interface", "p10", "type=dummy", "ofport_request=10",
+    "--", "add-port", "br-int", "patch", "--", "set", "Interface", "patch", "type=dummy", "ofport_request=50001", `options:tx_pcap=${physical}`,
     "--", "add-port", "br-int", "axion-geneve", "--", "set", "Interface", "axion-geneve", "type=geneve", "options:remote_ip=flow", "options:key=flow", "ofport_request=65101",
   );
   await ovs.appctl("netdev-dummy/ip4addr", "br-phy", "10.0.1.1/24");
   await ovs.appctl("ovs/route/add", "10.0.0.0/8", "br-phy", "10.0.1.254");
   await ovs.appctl("tnl/neigh/set", "br-phy", "10.0.1.254", "aa:bb:cc:dd:ee:ff");
-  const items = [...h.engine.itemsOf("hv1")];
-  for (const { kind, id, value } of items) {
+  for (const { kind, id, value } of h.engine.itemsOf("hv1")) {
     if (kind === "meter") await ovs.ofctl("add-meter", "br-int", `meter=${id},pktps,burst,bands=type=drop,rate=50,burst_size=100`);
     else {
       const { type, buckets } = value as { readonly type: string; readonly buckets: readonly { readonly weight?: number; readonly actions: readonly Action[] }[] };
@@ -67,9 +67,25 @@ test("fifteen hundred hosts get one copy each", async () => {
   writeFileSync(`${dir}/flows`, flows.map((f) => `table=${f.table},${textOf(f)}\n`).join(""));
   await ovs.ofctl("add-flows", "br-int", `${dir}/flows`);
   await ovs.appctl("netdev-dummy/receive", "p10", BROADCAST);
-  await eventually("all copies", () => new Set(destinations(readFileSync(pcap))).size === 1499);
-  const sent = destinations(readFileSync(pcap));
-  expect(sent.length).toBe(1499);
+  return { tunnelled: () => destinations(out), physical: () => frames(readFileSync(physical)) };
+}
+
+test("fifteen hundred hosts get one copy each", async () => {
+  const { h } = await wide(Array.from({ length: 1500 }, (_, n) => n + 1));
+  ending.push(() => h.close());
+  const { tunnelled } = await broadcast(h);
+  await eventually("all copies", () => new Set(tunnelled()).size === 1499);
+  expect(tunnelled().length).toBe(1499);
+}, 120_000);
+
+test("on a network of several segments hundreds of hosts that are on no physical one get one copy each from the host that hands on, and the physical network one", async () => {
+  const settings = new Map([["provider", { "vlan-ranges": new Map([["east", []]]) }]]);
+  const segments = [{ "provider:network_type": "vlan", "provider:physical_network": "east", "provider:segmentation_id": 100 }, { "provider:network_type": "geneve" }];
+  const { h } = await wide(Array.from({ length: 400 }, (_, n) => n + 1), { settings }, { segments }, (key) => (key <= 2 ? { east: "br-east" } : {}));
+  ending.push(() => h.close());
+  const { tunnelled, physical } = await broadcast(h);
+  await eventually("all copies", () => new Set(tunnelled()).size === 398 && physical().length > 0);
+  expect([tunnelled().length, physical().map((frame) => [frame.readUInt16BE(12), frame.readUInt16BE(14) & 0xfff])]).toEqual([398, [[0x8100, 100]]]);
 }, 120_000);
 
 const PORTS = 300;
