@@ -158,7 +158,7 @@ export class Controller {
     // After the southbound layer: what it says of a batch is asked when it has heard of it.
     const receipts = new Receipts({
       desired: engine, committed: () => model.generation, numbers: claims,
-      confirmed: (chassis) => southbound.confirmed(chassis), onConfirmed: (listener) => southbound.onConfirmed(listener), rowsWritten: (chassis) => southbound.rowsWritten(chassis),
+      confirmed: (chassis) => southbound.confirmed(chassis), onConfirmed: (listener) => southbound.onConfirmed(listener), rowsWritten: (chassis) => southbound.rowsWritten(chassis), rowsTold: (chassis) => southbound.rowsTold(chassis),
       chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), known: (chassis) => model.view.get(chassisTable, chassis) !== undefined,
     });
     this.stops.push(() => receipts.stop());
@@ -318,7 +318,7 @@ export class Controller {
 
   /** From now on it has its share. The last step of a start: who is busy with another cannot renew a lease. */
   private async serve(cluster: Cluster, southbound: Southbound, engine: Engine, model: Model, at: { readonly api: string; readonly ops: string }): Promise<void> {
-    const changed = cluster.confirming({ chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), confirmed: (chassis) => southbound.confirmed(chassis), reached: () => engine.generation });
+    const changed = cluster.confirming({ chassis: () => Array.from(model.view.all(chassisTable), ({ id }) => id), confirmed: (chassis) => southbound.confirmed(chassis), rows: (chassis) => southbound.rows(chassis), reached: () => engine.generation });
     this.stops.push(southbound.onConfirmed(changed), engine.onDelta(changed));
     await cluster.say({ state: "serving", ovsdb: southbound.managerTarget, ...at });
   }

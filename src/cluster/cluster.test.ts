@@ -28,7 +28,7 @@ test.skipIf(!haveEtcd)("when a host comes and no other gets another master, what
     onTestFinished(() => cluster.leave());
     await cluster.say({ state: "serving" });
     const came = cluster.knowing({ hosts: () => [...hosts], generation: () => generation, newest: () => generation });
-    cluster.confirming({ chassis: () => hosts, confirmed: () => 5, reached: () => 5 })();
+    cluster.confirming({ chassis: () => hosts, confirmed: () => 5, rows: () => 5, reached: () => 5 })();
     return { cluster, came };
   };
   const [a, b] = [await make("a"), await make("b")];

@@ -198,14 +198,17 @@ export class Cluster {
     return this.members.all.filter((m) => m.name !== this.name && m.state !== "leaving" && m.ovsdb !== "").map((m) => ({ name: m.name, target: m.ovsdb }));
   }
 
-  /** Begins to tell others what this controller's switches have confirmed. What is returned is called when a switch may have confirmed more. */
-  confirming(of: Pick<ConfirmationsOptions, "chassis" | "confirmed" | "reached">): () => void {
+  /** Begins to tell others what this controller's switches have confirmed, and databases have. What is returned is called when that may be more. */
+  confirming(of: Pick<ConfirmationsOptions, "chassis" | "confirmed" | "rows" | "reached">): () => void {
     const { log, clock } = this.options;
     const confirmations = (this.confirmations = new Confirmations({ ...of, members: this.members, mastership: this.mastership, onChange: (listener) => this.onChange(listener), log, clock, told: this.told }));
     return () => confirmations.changed();
   }
   confirmed(chassis: string): number {
     return this.confirmations?.of(chassis) ?? 0;
+  }
+  rows(chassis: string): number {
+    return this.confirmations?.rowsOf(chassis) ?? 0;
   }
   onConfirmed(listener: (master: string) => void): () => void {
     this.told.add(listener);

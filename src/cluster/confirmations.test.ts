@@ -19,7 +19,7 @@ function telling(takes: number, master = "a"): { readonly clock: SimulatedClock;
         });
       },
     },
-    mastership: { masterOf: () => master, share: () => "all" }, onChange: () => () => undefined, chassis: () => ["hv1"], confirmed: () => generation, reached: () => generation,
+    mastership: { masterOf: () => master, share: () => "all" }, onChange: () => () => undefined, chassis: () => ["hv1"], confirmed: () => generation, rows: () => generation, reached: () => generation,
     clock, log: pino({ level: "silent" }), told: new Set(),
   });
   const confirm = (): void => {

@@ -1,4 +1,4 @@
-// Up to which generation switches have confirmed, from the controller that is their master to all others: who waits for the data plane asks any
+// Up to which generation switches have confirmed, and databases of hosts have what is wanted of them, from the controller that is their master to all others: who waits for the data plane asks any
 // of them. Told at once where that is asked of etcd now and then, and of what comes without end in parts of the time that etcd leaves; of switches that are
 // not as far as most by name.
 import type { Logger } from "pino";
@@ -6,12 +6,16 @@ import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Mastership } from "./mastership.ts";
 import type { Members } from "./members.ts";
 
-/** What a master says: its switches have confirmed `generation`, but for those that are named. */
-interface Said {
-  /** Which its switches are (Mastership.share): who thinks that it has others knows nothing of them by this. */
-  readonly share: string;
+/** All are as far as `generation`, but for those that are named. */
+interface UpTo {
   readonly generation: number;
   readonly behind: Readonly<Record<string, number>>;
+}
+/** What a master says: up to where its switches have confirmed, and the databases of their hosts have all rows. One of an earlier version says nothing of these. */
+interface Said extends UpTo {
+  /** Which its switches are (Mastership.share): who thinks that it has others knows nothing of them by this. */
+  readonly share: string;
+  readonly rows?: UpTo;
 }
 
 export interface ConfirmationsOptions {
@@ -23,6 +27,8 @@ export interface ConfirmationsOptions {
   readonly chassis: () => Iterable<string>;
   /** What a switch of this controller has confirmed, 0: nothing. */
   readonly confirmed: (chassis: string) => number;
+  /** The last generation of which the database of a host of this controller has all rows, 0: of none. */
+  readonly rows: (chassis: string) => number;
   /** What this controller's switches are told of, at the most. */
   readonly reached: () => number;
   readonly clock: Clock;
@@ -67,10 +73,19 @@ export class Confirmations {
 
   /** As its master has told; 0: nothing. */
   of(chassis: string): number {
+    return upTo(this.saidOf(chassis), chassis);
+  }
+
+  /** Likewise of the rows of its database. */
+  rowsOf(chassis: string): number {
+    const said = this.saidOf(chassis);
+    return upTo(said?.rows ?? said, chassis);
+  }
+
+  private saidOf(chassis: string): Said | undefined {
     const master = this.options.mastership.masterOf(chassis);
     const said = master === undefined ? undefined : this.said.get(master);
-    if (said === undefined || said.share !== this.options.mastership.share(master!)) return 0;
-    return Object.hasOwn(said.behind, chassis) ? said.behind[chassis]! : said.generation;
+    return said?.share === this.options.mastership.share(master ?? "") ? said : undefined;
   }
 
   /** A switch of this controller may have confirmed more. */
@@ -116,20 +131,13 @@ export class Confirmations {
   }
 
   private now(): Said {
-    const { members, mastership, chassis, confirmed, reached } = this.options;
+    const { members, mastership, chassis, confirmed, rows, reached } = this.options;
     const generation = reached();
-    const behind: [string, number][] = [];
-    let masters = false;
-    for (const id of chassis()) {
-      if (mastership.masterOf(id) !== members.name) continue;
-      masters = true;
-      const up = confirmed(id);
-      if (up < generation) behind.push([id, up]);
-    }
+    const mine = Array.from(chassis()).filter((id) => mastership.masterOf(id) === members.name);
     const share = mastership.share(members.name);
     // Of no switch nobody asks, and there is nothing new to tell with every commit.
-    if (!masters) return { share, generation: 0, behind: {} };
-    return behind.length <= NAMED ? { share, generation, behind: Object.fromEntries(behind) } : { share, generation: behind.reduce((least, [, up]) => Math.min(least, up), generation), behind: {} };
+    if (mine.length === 0) return { share, generation: 0, behind: {} };
+    return { share, ...allUpTo(generation, mine, confirmed), rows: allUpTo(generation, mine, rows) };
   }
 
   private hear(name: string, text: string | undefined): void {
@@ -144,10 +152,20 @@ export class Confirmations {
   }
 }
 
+const upTo = (said: UpTo | undefined, chassis: string): number => (said === undefined ? 0 : Object.hasOwn(said.behind, chassis) ? said.behind[chassis]! : said.generation);
+
+function allUpTo(generation: number, chassis: readonly string[], of: (chassis: string) => number): UpTo {
+  const behind = chassis.map((id) => [id, of(id)] as const).filter(([, up]) => up < generation);
+  return behind.length <= NAMED ? { generation, behind: Object.fromEntries(behind) } : { generation: behind.reduce((least, [, up]) => Math.min(least, up), generation), behind: {} };
+}
+
+const isUpTo = <T extends Partial<UpTo>>(said: T | null): said is T & UpTo =>
+  typeof said?.generation === "number" && typeof said.behind === "object" && said.behind !== null && Object.values(said.behind).every((n) => typeof n === "number");
+
 function read(text: string): Said | undefined {
   try {
     const said = JSON.parse(text) as Partial<Said> | null;
-    return typeof said?.generation === "number" && typeof said.share === "string" && typeof said.behind === "object" && said.behind !== null && Object.values(said.behind).every((n) => typeof n === "number") ? (said as Said) : undefined;
+    return isUpTo(said) && typeof said.share === "string" && (said.rows === undefined || isUpTo(said.rows)) ? (said as Said) : undefined;
   } catch {
     return undefined;
   }

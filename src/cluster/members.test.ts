@@ -227,6 +227,7 @@ describe.skipIf(!haveEtcd)("members of a cluster", () => {
     await eventually("both", () => all([a, b], ["a", "b"]));
     const hosts = Array.from({ length: 40 }, (_, n) => `hv${n}`);
     const confirmed = new Map(hosts.map((id) => [id, 7]));
+    const written = new Map(confirmed);
     let reached = 7;
     const knowing = (members: Members): Mastership => {
       const mastership = new Mastership(members);
@@ -234,7 +235,7 @@ describe.skipIf(!haveEtcd)("members of a cluster", () => {
       return mastership;
     };
     const make = (members: Members): Confirmations =>
-      new Confirmations({ members, mastership: knowing(members), onChange: (listener) => members.onChange(listener), chassis: () => hosts, confirmed: (id) => confirmed.get(id)!, reached: () => reached, clock: machineClock, log, told: new Set() });
+      new Confirmations({ members, mastership: knowing(members), onChange: (listener) => members.onChange(listener), chassis: () => hosts, confirmed: (id) => confirmed.get(id)!, rows: (id) => written.get(id)!, reached: () => reached, clock: machineClock, log, told: new Set() });
     const [of, other] = [make(a), make(b)];
     const mine = hosts.filter((id) => knowing(a).masterOf(id) === "a");
     expect(mine.length).toBeGreaterThan(1);
@@ -242,8 +243,10 @@ describe.skipIf(!haveEtcd)("members of a cluster", () => {
     await eventually("all at 7", () => mine.every((id) => other.of(id) === 7));
     reached = 9;
     for (const id of mine.slice(1)) confirmed.set(id, 9);
+    for (const id of mine.slice(0, -1)) written.set(id, 9);
     of.changed();
     await eventually("one behind", () => mine.slice(1).every((id) => other.of(id) === 9) && other.of(mine[0]!) === 7);
+    expect([other.rowsOf(mine[0]!), other.rowsOf(mine.at(-1)!)], "and another one with its rows").toEqual([9, 7]);
     // What was told is there for who comes later.
     const late = await serving("c");
     await eventually("three", () => all([a, b, late], ["a", "b", "c"]));
@@ -257,6 +260,6 @@ describe.skipIf(!haveEtcd)("members of a cluster", () => {
     for (const one of [of, other, third]) one.stop();
     await a.leave();
     await eventually("gone", () => all([b, late], ["b", "c"]));
-    expect(mine.every((id) => third.of(id) === 0)).toBe(true);
+    expect(mine.every((id) => third.of(id) === 0 && third.rowsOf(id) === 0)).toBe(true);
   }, 60_000);
 });

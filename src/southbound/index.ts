@@ -154,6 +154,9 @@ export class Southbound {
         this.noteSessions(chassis);
       },
       left: (chassis) => this.noteSessions(chassis),
+      rowsThere: (chassis) => {
+        if (options.cluster !== undefined) this.notify(chassis);
+      },
     });
     this.interfaceProblems = new InterfaceProblems({ model, apps, guard: options.guard, clock });
     this.admission = new Admission({
@@ -299,6 +302,15 @@ export class Southbound {
     return target?.reader === undefined ? undefined : told >= this.reached;
   }
 
+  /** The last generation of which the database of a host of this controller has all rows, and what the host reported because of them is compiled; 0: of none. */
+  rows(chassis: string): number {
+    return this.inventory.host(chassis)?.rowsUpTo(this.reached) ?? 0;
+  }
+  /** Of a host of another controller, as that one has told; undefined: it is this controller's. */
+  rowsTold(chassis: string): number | undefined {
+    return this.standing.rowsToldOf(chassis);
+  }
+
   /** Until the database of a host has its rows; false: it has not, or is not connected. */
   async rowsWritten(chassis: string): Promise<boolean> {
     const host = this.inventory.host(chassis);
@@ -306,7 +318,7 @@ export class Southbound {
     return host !== undefined && !host.dirty && !host.holdsRows && host.session.open;
   }
 
-  /** Called when a switch has confirmed more. */
+  /** Called when a switch has confirmed more, or of several controllers the database of a host has more. */
   onConfirmed(listener: (chassis: string, generation: number) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);

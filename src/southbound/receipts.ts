@@ -17,6 +17,8 @@ export interface ReceiptsOptions {
   readonly known: (chassis: string) => boolean;
   /** Until the database of a host has what it should have; false: it has not, or is not connected. */
   readonly rowsWritten: (chassis: string) => Promise<boolean>;
+  /** Of a host of which another controller is the master, which writes there: the last generation of which its database has all rows, as that one has told. undefined: this controller is. */
+  readonly rowsTold: (chassis: string) => number | undefined;
   /** Whether numbers that compiled rows claim are still being drawn, and until they are. */
   readonly numbers: { readonly busy: boolean; settled(): Promise<void> };
 }
@@ -38,8 +40,10 @@ class Waiting implements Receipt {
   readonly generation: number;
   /** What each chassis has to confirm. */
   readonly left = new Map<string, number>();
-  /** Hosts whose database is being written. */
-  readonly rows = new Set<string>();
+  /** Hosts whose database is being written: which generation's rows it shall have. */
+  readonly rows = new Map<string, number>();
+  /** Of these, those that this controller writes to. */
+  readonly writing = new Set<string>();
   /** All of it is compiled from this generation on; undefined: not known yet. */
   until: number | undefined;
   following = false;
@@ -56,7 +60,7 @@ class Waiting implements Receipt {
   }
 
   pending(): readonly string[] {
-    return [...new Set([...this.left.keys(), ...this.rows])].sort();
+    return [...new Set([...this.left.keys(), ...this.rows.keys()])].sort();
   }
 
   end(): void {
@@ -95,7 +99,7 @@ export class Receipts {
       if (batch === undefined || generation < first) for (const id of chassis()) this.concern(waiting, id, Math.min(generation, desired.generation));
       else {
         for (const id of batch.chassis) if (confirmed(id) < batch.generation) this.concern(waiting, id, batch.generation);
-        for (const id of batch.rows) this.follow(waiting, id);
+        for (const id of batch.rows) this.follow(waiting, id, batch.generation);
       }
       queueMicrotask(() => this.settle(waiting));
     }
@@ -104,12 +108,21 @@ export class Receipts {
 
   forget(waiting: Waiting): void {
     this.open.delete(waiting);
-    for (const chassis of waiting.left.keys()) this.release(chassis, waiting);
+    const hosts = waiting.pending();
     waiting.left.clear();
     waiting.rows.clear();
+    for (const chassis of hosts) this.release(chassis, waiting);
   }
 
+  private register(chassis: string, waiting: Waiting): void {
+    let those = this.byChassis.get(chassis);
+    if (those === undefined) this.byChassis.set(chassis, (those = new Set()));
+    those.add(waiting);
+  }
+
+  /** If it waits for nothing of the host any more. */
   private release(chassis: string, waiting: Waiting): void {
+    if (waiting.left.has(chassis) || waiting.rows.has(chassis)) return;
     const those = this.byChassis.get(chassis);
     those?.delete(waiting);
     if (those?.size === 0) this.byChassis.delete(chassis);
@@ -118,9 +131,7 @@ export class Receipts {
   private concern(waiting: Waiting, chassis: string, generation: number): void {
     if (!this.options.known(chassis) || this.options.confirmed(chassis) >= generation) return;
     waiting.left.set(chassis, generation);
-    let those = this.byChassis.get(chassis);
-    if (those === undefined) this.byChassis.set(chassis, (those = new Set()));
-    those.add(waiting);
+    this.register(chassis, waiting);
   }
 
   private compiled(delta: Delta): void {
@@ -132,21 +143,45 @@ export class Receipts {
     for (const waiting of this.open) {
       if (waiting.generation > delta.generation) continue;
       for (const chassis of flows) this.concern(waiting, chassis, delta.generation);
-      for (const chassis of rows) this.follow(waiting, chassis);
+      for (const chassis of rows) this.follow(waiting, chassis, delta.generation);
       // Those who draw numbers hear of the batch after this.
       queueMicrotask(() => this.settle(waiting));
     }
   }
 
   /** A host's database is being brought in order, and what the host reports then is a commit that belongs to it. */
-  private follow(waiting: Waiting, chassis: string): void {
-    if (waiting.rows.has(chassis)) return;
-    waiting.rows.add(chassis);
+  private follow(waiting: Waiting, chassis: string, generation: number): void {
+    waiting.rows.set(chassis, generation);
+    this.register(chassis, waiting);
+    this.rowsOf(waiting, chassis);
+  }
+
+  /** Whether a host's database has the rows by now. Who writes there may be another than before. */
+  private rowsOf(waiting: Waiting, chassis: string): void {
+    const wanted = waiting.rows.get(chassis);
+    if (wanted === undefined) return;
+    const told = this.options.known(chassis) ? this.options.rowsTold(chassis) : Infinity;
+    if (told !== undefined) {
+      // What the host reported then is in what its master has told.
+      if (told >= wanted) this.rowsThere(waiting, chassis, told === Infinity ? 0 : told);
+      return;
+    }
+    if (waiting.writing.has(chassis)) return;
+    waiting.writing.add(chassis);
     void this.options.rowsWritten(chassis).then((written) => {
-      if (!written || !waiting.rows.delete(chassis)) return;
-      if (waiting.until !== undefined) waiting.until = Math.max(waiting.until, this.options.committed());
-      this.settle(waiting);
+      waiting.writing.delete(chassis);
+      if (this.options.rowsTold(chassis) !== undefined) this.rowsOf(waiting, chassis);
+      else if (written) this.rowsThere(waiting, chassis, this.options.committed());
     });
+  }
+
+  /** `until`: the last generation of what the host reported because of them. */
+  private rowsThere(waiting: Waiting, chassis: string, until: number): void {
+    if (!waiting.rows.delete(chassis)) return;
+    this.release(chassis, waiting);
+    if (waiting.until !== undefined) waiting.until = Math.max(waiting.until, until);
+    // Those who draw numbers hear of the batch after this.
+    queueMicrotask(() => this.settle(waiting));
   }
 
   /** Whether all that it waits for is compiled, and then whether it is confirmed. */
@@ -173,9 +208,10 @@ export class Receipts {
     const those = this.byChassis.get(chassis);
     if (those === undefined) return;
     const generation = this.options.known(chassis) ? this.options.confirmed(chassis) : Infinity;
-    for (const waiting of those) {
-      if (waiting.left.get(chassis)! > generation) continue;
-      waiting.left.delete(chassis);
+    for (const waiting of [...those]) {
+      const wanted = waiting.left.get(chassis);
+      if (wanted !== undefined && wanted <= generation) waiting.left.delete(chassis);
+      this.rowsOf(waiting, chassis);
       this.release(chassis, waiting);
       if (waiting.compiled && waiting.left.size === 0) this.finish(waiting);
     }

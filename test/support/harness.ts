@@ -204,7 +204,7 @@ export class Harness {
     this.planner = new Planner({ apps, tables: allTables(apps), layout, model, engine, loop: this.loop, claims: this.claims, facts: this.facts, lineOf, pace: { slice: 20, rest: 0 }, poisonScratch: options.poisonScratch,
       reach: { guard, follower: (state) => new Reacher({ apps, tables: allTables(apps), layout, guard, ask: askOf(apps), clock: this.clock, engine: state.engine, view: state.view }, { slice: 20, rest: 0 }), limits: { pairs: 20_000, ms: Infinity } } });
     this.confirmations = new Receipts({
-      desired: engine, committed: () => model.generation, numbers: this.claims, rowsWritten: () => Promise.resolve(true),
+      desired: engine, committed: () => model.generation, numbers: this.claims, rowsWritten: () => Promise.resolve(true), rowsTold: () => undefined,
       confirmed: (chassis) => this.receipts.get(chassis) ?? 0,
       onConfirmed: (listener) => {
         this.apiReceivers.add(listener);

@@ -23,6 +23,8 @@ export interface ClusterPort {
   reached(target: string): void;
   /** The generation that a switch has confirmed, as its master has told; 0: none. */
   confirmed(chassis: string): number;
+  /** The last generation of which the database of a host has all rows, as its master has told; 0: of none. */
+  rows(chassis: string): number;
   /** A master has told more. */
   onConfirmed(listener: (master: string) => void): () => void;
 }

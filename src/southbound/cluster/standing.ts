@@ -57,6 +57,11 @@ export class Standing {
     return this.isMaster(chassis) ? undefined : this.options.cluster!.confirmed(chassis);
   }
 
+  /** The last generation of which a host's database has all rows, as its master has told; undefined: that is this controller. */
+  rowsToldOf(chassis: string): number | undefined {
+    return this.isMaster(chassis) ? undefined : this.options.cluster!.rows(chassis);
+  }
+
   /** The switch refuses changes, as it has another master: whether this controller took itself for it. */
   deposed(chassis: string, session?: SwitchSession): boolean {
     return this.roles?.deposed(chassis, session) === true;

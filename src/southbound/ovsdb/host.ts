@@ -63,6 +63,8 @@ export interface HostOptions {
   /** A database session was accepted as the chassis'. */
   readonly claimed: (chassis: string) => void;
   readonly left: (chassis: string) => void;
+  /** The database of the chassis has its rows again. */
+  readonly rowsThere: (chassis: string) => void;
   /** Nothing is written to databases. */
   readonly shadow: boolean;
   /** Keeps on the bridge what its switch was told; undefined: nobody does. */
@@ -148,6 +150,9 @@ export class Host {
   /** Interfaces were compared with the stored ones at least once in this session, or since this controller is the master. */
   private vifsKnown = false;
   private readonly writing: Writing;
+  /** The last generation that changed rows; that of the last comparison which found nothing to write; what was committed by then. */
+  private rowsAt = { wanted: 0, compared: -1, reported: 0 };
+  private rowsThere = 0;
 
   constructor(inventory: HostOwner, session: OvsdbSession) {
     this.inventory = inventory;
@@ -161,6 +166,8 @@ export class Host {
       stolen: () => this.kick(),
       turned: (chassis) => {
         this.vifsKnown = false;
+        this.rowsAt.compared = -1;
+        this.rowsThere = 0;
         inventory.progress.forget(chassis);
       },
       unanswered: () => {
@@ -284,6 +291,19 @@ export class Host {
     });
   }
 
+  /** A generation wants other rows. */
+  rowsChanged(generation: number): void {
+    this.rowsAt.wanted = generation;
+    this.kick();
+  }
+
+  /** The last generation up to `reached` of which its database has all rows, and what the host reported because of them is compiled; 0: of none. */
+  rowsUpTo(reached: number): number {
+    const { wanted, compared, reported } = this.rowsAt;
+    if (compared >= wanted && reached >= reported) this.rowsThere = reached;
+    return this.rowsThere;
+  }
+
   /** Something may have changed: compares everything again, now or after the comparison under way. */
   kick(): void {
     this.dirty = true;
@@ -354,11 +374,13 @@ export class Host {
       return;
     }
 
+    const { generation } = options.desired;
+    const rows = this.desiredRows(chassis);
     const { operations, notes: planned, wishes } = plan(this.rows, {
       settings,
       target: this.openflowTarget,
       controllerId: options.controllerId,
-      rows: this.desiredRows(chassis),
+      rows,
       installed: (name) => (this.vifsKnown && !this.holdsRows ? this.marked(chassis, name) : undefined),
       confirmed: options.marks?.markFor(chassis),
     });
@@ -386,6 +408,14 @@ export class Host {
     this.bridgeMissing = bridge === undefined || bridge.datapath_id !== undefined ? undefined : { since: this.bridgeMissing?.since ?? this.now(), type: bridge.datapath_type };
     if (bridge !== undefined) notes.push(...(await this.report(settings, bridge, root.ovs_version ?? "")));
     this.reportNotes([...notes, ...planned]);
+    if (rows !== undefined && operations.length === 0 && !this.dirty) this.compared(chassis, generation);
+  }
+
+  /** As a generation wants them, the rows are there, and what the host says is in the store. */
+  private compared(chassis: string, generation: number): void {
+    const before = this.rowsAt;
+    this.rowsAt = { ...before, compared: generation, reported: this.inventory.options.model.generation };
+    if (before.compared < before.wanted) this.inventory.options.rowsThere(chassis);
   }
 
   /** Others have their turn where a host has so much that each step of its comparison takes milliseconds. */

@@ -73,7 +73,7 @@ export class Inventory implements HostOwner {
   }
 
   onDelta(delta: Delta): void {
-    for (const [chassis, d] of delta.chassis) if (d.rowsChanged) this.byChassis.get(chassis)?.kick();
+    for (const [chassis, d] of delta.chassis) if (d.rowsChanged) this.byChassis.get(chassis)?.rowsChanged(delta.generation);
     for (const host of this.all) if (host.awaitsDesired !== undefined && delta.generation >= host.awaitsDesired) host.kick();
   }
 

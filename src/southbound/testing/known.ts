@@ -49,6 +49,9 @@ export class Known implements ClusterPort {
   confirmed(): number {
     return 0;
   }
+  rows(): number {
+    return 0;
+  }
   onConfirmed(): () => void {
     return () => undefined;
   }
