@@ -46,7 +46,7 @@ export const announcement: ServiceDecl = {
       for (const { plan, key } of seats()) {
         if (packets.length >= AT_ONCE) break;
         const active = activeHost(host, plan);
-        if (active === undefined || !host.masters(active)) continue;
+        if (active === undefined) continue;
         const presence = presenceOf(host.view, plan);
         if (presence === undefined) continue;
         let entry = known.get(key);
@@ -58,6 +58,11 @@ export const announcement: ServiceDecl = {
           entry.addresses.clear();
         }
         entry.alone = alone;
+        // Another controller says it; from whom the next one takes over is known here too.
+        if (!host.masters(active)) {
+          entry.addresses.clear();
+          continue;
+        }
         const after = plan.kind === "interface" ? INTERFACE_AFTER_S : AFTER_S;
         const addresses = addressesOf(presence);
         for (const { address, mac } of addresses) {

@@ -2,7 +2,7 @@
 import { parsePacket } from "packet-codec";
 import { expect } from "vitest";
 import { learned, observedId, observedTable } from "#app";
-import { Harness } from "../../test/support/harness.ts";
+import { Harness, type HarnessOptions } from "../../test/support/harness.ts";
 import { gatewayPlanTable, gatewayReadyTable, peerPortName, type GatewayPlan } from "./model.ts";
 
 export const HOSTS = ["gw1", "gw2"];
@@ -21,8 +21,8 @@ export class Gateways {
     this.h = h;
   }
 
-  static async make(): Promise<Gateways> {
-    const made = new Gateways(await Harness.make());
+  static async make(options: HarnessOptions = {}): Promise<Gateways> {
+    const made = new Gateways(await Harness.make([], undefined, options));
     const { h } = made;
     for (const [n, host] of HOSTS.entries()) await h.addChassis(host, { key: n + 1, gateway: true });
     await h.addChassis("hv1", { key: 3 });

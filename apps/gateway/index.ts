@@ -33,6 +33,7 @@ export default {
     links: (view, router) => view.by(routerGatewayTable, "router", router).map(({ id, network_id }) => ({ network: network_id, port: id, kind: "gateway" })),
     routersOn: (view, network) => view.by(routerGatewayTable, "network", network).map(({ router_id }) => router_id),
   },
+  heard: ["gateway_unresolved"],
   problemKinds: {
     no_host: { cause: "no host can be the gateway of a router, or answer for its interface", cure: "set `external_ids:axion-gateway=true`, and `axion-bridge-mappings`, on hosts that lead outside" },
     not_ready: { cause: "no host of a gateway is connected with all its flows, and not drained", cure: "look at these hosts in `axion switches`" },

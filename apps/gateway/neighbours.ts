@@ -33,6 +33,8 @@ interface Question {
   readonly project: string;
   readonly ip: string;
   readonly waiting: PacketIn[];
+  /** Another controller is the master of the host that asks, and has heard of the packet: who answered is in the store then. */
+  elsewhere: boolean;
   asked: number;
   dueMs: number;
 }
@@ -63,11 +65,13 @@ export const outsideNeighbours: ServiceDecl = {
     const askNow = (id: string, question: Question): void => {
       const plans = host.view.by(gatewayPlanTable, "network", question.network);
       const plan = nextHops(host, plans).get(question.ip) ?? plans.find((p) => isOnLink(host, p, question.ip));
-      const actives = plan === undefined ? [] : seatsOf(plan).flatMap((seat) => activeHost(host, seat) ?? []).filter((active) => host.masters(active));
-      if (plan === undefined || actives.length === 0) {
+      const all = plan === undefined ? [] : seatsOf(plan).flatMap((seat) => activeHost(host, seat) ?? []);
+      const actives = all.filter((active) => host.masters(active));
+      if (plan === undefined || (actives.length === 0 && !(question.elsewhere && all.length > 0))) {
         forget(id);
         return;
       }
+      question.elsewhere = actives.length === 0;
       question.asked++;
       question.dueMs = host.clock.monotonic() + QUESTION_S * 1000;
       for (const active of actives) ask(host, plan, active, question.ip);
@@ -92,30 +96,42 @@ export const outsideNeighbours: ServiceDecl = {
       const plan = network === undefined ? undefined : planOf(host.view, network.id, packet);
       const ip = packet.register("nexthop");
       if (network === undefined || plan === undefined || !isOnLink(host, plan, ip)) return;
-      // Of a floating IP it may come from a host that has no gateway.
-      const from = plan.hosts.includes(packet.chassis) ? packet.chassis : activeHost(host, plan);
+      // Of a floating IP it may come from a host that has no gateway. Every controller hears of it: the host's own master keeps the packet, and who may asks.
+      const mine = host.masters(packet.chassis);
+      const active = activeHost(host, plan);
+      const from = [plan.hosts.includes(packet.chassis) ? packet.chassis : undefined, active].find((one) => one !== undefined && host.masters(one));
       const id = addressId(network.id, ip);
       const listed = listedAs(host.view, network.id, ip);
       if (listed !== undefined) {
-        if (sentTo.size < ASKED_MAX) sentTo.set(id, listed);
-        host.send([forwarded(packet, listed.mac)]);
+        if (mine && sentTo.size < ASKED_MAX) sentTo.set(id, listed);
+        if (mine) host.send([forwarded(packet, listed.mac)]);
         return;
       }
       const known = host.view.get(gatewayNeighbourTable, id);
       if (known !== undefined) {
-        host.send([forwarded(packet, known.mac)]);
+        if (mine) host.send([forwarded(packet, known.mac)]);
         return;
       }
       let question = questions.get(id);
       if (question === undefined) {
         const project = host.view.get(routerTable, plan.router_id)?.project_id ?? "";
-        if (from === undefined || !asked.admits(project)) return;
+        if ((from === undefined && (!mine || active === undefined)) || !asked.admits(project)) return;
         const gone = asked.put(id, project, true);
         if (gone !== undefined) questions.delete(gone[0]);
-        questions.set(id, (question = { network: network.id, project, ip, waiting: [], asked: 1, dueMs: host.clock.monotonic() + QUESTION_S * 1000 }));
-        ask(host, plan, from, ip);
+        questions.set(id, (question = { network: network.id, project, ip, waiting: [], elsewhere: from === undefined, asked: 1, dueMs: host.clock.monotonic() + QUESTION_S * 1000 }));
+        if (from !== undefined) ask(host, plan, from, ip);
       }
-      if (question.waiting.length < WAITING_MAX) question.waiting.push(packet);
+      if (mine && question.waiting.length < WAITING_MAX) question.waiting.push(packet);
+    });
+
+    // Whoever asked, and was answered.
+    host.onCommit([gatewayNeighbourTable], (changes) => {
+      for (const { id, after } of changes) {
+        const question = after === undefined ? undefined : questions.get(id);
+        if (question === undefined || question.waiting.length === 0) continue;
+        forget(id);
+        host.send(question.waiting.map((packet) => forwarded(packet, (after as GatewayNeighbour).mac)));
+      }
     });
 
     whileGateways(host, LOOK_S, async () => {
@@ -123,7 +139,7 @@ export const outsideNeighbours: ServiceDecl = {
         if (mac !== "" || host.view.get(addressTable, id) !== undefined) continue;
         const known = host.view.get(gatewayNeighbourTable, id);
         if (known !== undefined) answered(id, network_id, ip, known.mac);
-        else if (!questions.has(id)) questions.set(id, { network: network_id, project: "", ip, waiting: [], asked: 0, dueMs: 0 });
+        else if (!questions.has(id)) questions.set(id, { network: network_id, project: "", ip, waiting: [], elsewhere: false, asked: 0, dueMs: 0 });
         const question = questions.get(id);
         // Others wait for the next round.
         if (question?.asked === 0) askNow(id, question);
@@ -178,7 +194,7 @@ export const outsideNeighbours: ServiceDecl = {
           const listed = host.view.get(gatewayNeighbourTable, id) === undefined ? listedAs(host.view, network, ip) : undefined;
           if (listed !== undefined) sentTo.set(id, listed);
           if (host.view.get(addressTable, id) !== undefined || questions.has(id) || now < (due.get(id) ?? 0)) continue;
-          questions.set(id, { network, project: "", ip, waiting: [], asked: 0, dueMs: 0 });
+          questions.set(id, { network, project: "", ip, waiting: [], elsewhere: false, asked: 0, dueMs: 0 });
         }
       }
       watch.round(watched);
@@ -186,6 +202,10 @@ export const outsideNeighbours: ServiceDecl = {
         if (now < question.dueMs) continue;
         if (question.asked >= QUESTIONS) {
           forget(id);
+          if (question.elsewhere) {
+            host.send(question.waiting.flatMap((packet) => unreachable(host, packet)));
+            continue;
+          }
           due.set(id, againAt(id));
           watch.missed(id);
           host.send(question.waiting.flatMap((packet) => unreachable(host, packet)));

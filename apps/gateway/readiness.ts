@@ -49,6 +49,12 @@ export const readiness: ServiceDecl = {
         for (const id of (after as GatewayPlan | undefined)?.hosts ?? []) if (!had.includes(id) && host.view.get(gatewayReadyTable, id) === undefined) of(id).since = generation;
       }
     });
+    // A step that another controller takes is heard of with its commit, which is long before BFD tells users.
+    host.onCommit([gatewayReadyTable], (changes) => {
+      const was = new Map(changes.filter(({ id }) => !host.masters(id)).map(({ id, before }) => [id, before as GatewayReady | undefined]));
+      const acting = (id: string): boolean => acts(host.view.get(gatewayReadyTable, id));
+      if (was.size > 0) teachBridges(host, was.keys(), (id) => (was.has(id) ? acts(was.get(id)) : acting(id)), acting);
+    });
     whileGateways(host, LOOK_S, async () => {
       const gateways = gatewayHosts(host.view);
       // Who has none any more, and hands over none, is as one that comes anew.
@@ -106,8 +112,6 @@ async function look(host: ServiceHost, gateways: ReadonlySet<string>, of: (chass
     });
   }
   if (changes.size === 0) return;
-  // Who sends outside is what fellows believe; of one that nobody stands for, what users do.
-  const acts = (row: Readonly<GatewayReady> | undefined): boolean => row !== undefined && (row.fellows || row.users);
   const acting = (id: string): boolean => acts(view.get(gatewayReadyTable, id));
   teachBridges(host, changes.keys(), acting, (id) => (changes.has(id) ? acts(changes.get(id)) : acting(id)));
   const { generation } = await host.transact(`gateways of ${[...changes.keys()].join(", ")}: who may use them`, (tx) => {
@@ -115,6 +119,9 @@ async function look(host: ServiceHost, gateways: ReadonlySet<string>, of: (chass
   });
   for (const id of changes.keys()) of(id).stepped = generation;
 }
+
+/** Who sends outside is what fellows believe; of one that nobody stands for, what users do. */
+const acts = (row: Readonly<GatewayReady> | undefined): boolean => row !== undefined && (row.fellows || row.users);
 
 const isSame = (a: Readonly<GatewayReady> | undefined, b: Readonly<GatewayReady> | undefined): boolean => a?.users === b?.users && a?.fellows === b?.fellows && a?.shared === b?.shared && a?.gateway === b?.gateway;
 

@@ -15,12 +15,12 @@ const AGAIN_S = [0.05, 0.1, 0.15, 0.2] as const;
 /** The first of a gateway's hosts that its users are told to use. */
 export const used = (plan: GatewayPlan, users: (host: string) => boolean): string | undefined => plan.hosts.find(users);
 
-/** Tells bridges of gateways that users are about to find elsewhere, of those that the chassis `of` has. */
+/** Tells bridges of gateways that users are about to find elsewhere, of those that the chassis `of` has: bridges of hosts of which this controller is the master. */
 export function teachBridges(host: ServiceHost, of: Iterable<string>, before: (chassis: string) => boolean, after: (chassis: string) => boolean): void {
   const plans = new Map([...of].flatMap((id) => host.view.by(gatewayPlanTable, "host", id).map((plan) => [plan.id, plan] as const)));
   const frames = [...plans.values()].flatMap((plan) => {
     const next = used(plan, after);
-    return plan.kind !== "gateway" || next === undefined || next === used(plan, before) || travelsInTunnels(host.view, plan.network_id) ? [] : framesOf(host.view, plan, next);
+    return plan.kind !== "gateway" || next === undefined || !host.masters(next) || next === used(plan, before) || travelsInTunnels(host.view, plan.network_id) ? [] : framesOf(host.view, plan, next);
   });
   if (frames.length === 0) return;
   host.send(frames);

@@ -27,6 +27,7 @@ export default {
   rules,
   staticFlows,
   packetIn: { l3_undelivered: l3Punt },
+  heard: ["l3_undelivered"],
   services: [resolution],
   explains,
   map,

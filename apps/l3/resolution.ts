@@ -104,6 +104,11 @@ export const resolution: ServiceDecl = {
       const key = addressId(network.id, ip);
       const beyond = endsAt(host, network.id);
       const holder = holderOf({ network, ip, beyond });
+      if (!host.masters(packet.chassis)) {
+        // Who is beyond may be asked for by this controller, as that of a host which is there.
+        if (beyond && holder === undefined && host.view.fact(wantedNeighbourTable, key) === undefined) host.learn([learned(wantedNeighbourTable, sender, { id: key, network_id: network.id, ip, mac: "" })]);
+        return;
+      }
       const known = holder === undefined ? asked.get(key) : undefined;
       // Before anybody looks for who may have it, among what may be thousands of ports.
       if (known !== undefined) {
