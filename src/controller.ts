@@ -170,6 +170,9 @@ export class Controller {
     this.stops.push(() => receiptLog.stop());
     const dropped = metrics.counter("axion_service_packets_dropped_total", "Packets that a service of an app did not get, and changes because of packets that were refused, by the limit: port, total or writes", ["app", "service", "limit"]);
     const asked = new Asked(clock);
+    this.stops.push(model.onCommit(({ changes }) => {
+      for (const { table, id, after } of changes) if (table === chassisTable && after === undefined) counter.forget(id);
+    }));
     const [dropping, counting] = [droppingRules(apps), countingRules(apps)];
     const auth = this.makeAuth(clock);
     const services = new Services({

@@ -21,6 +21,7 @@ export const agentsOfRoles: ServiceDecl = {
   start(host) {
     const store = keeper(host);
     host.onCommit([hostRoleTable], (changes: readonly RowChange[]) => store(changes.flatMap(({ before, after }) => [before, after].flatMap((r) => (r === undefined ? [] : [(r as HostRole).chassis])))));
+    host.onCommit([chassisTable], (changes) => host.forget(heartbeatTable, changes.flatMap(({ id, after }) => (after === undefined ? [id] : []))));
     // What came and went while no controller was there.
     host.after(0, () => store([...[...host.view.all(chassisTable)].map((c) => c.id), ...[...host.view.all(agentTable)].map((a) => a.host)]));
     host.every(BEAT_S, () => beat(host));

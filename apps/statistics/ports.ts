@@ -1,7 +1,7 @@
 // What ports count. An OpenFlow port counts by itself, so a switch is asked once for all that it has; a sub-port of a trunk has none, and is counted by its flows.
 // What a port has counted is gone with its interface, of which nobody is told before: switches are asked often, so that little is lost.
-import { observed, timestampOf, vifTable, type FlowCount, type FlowCounts, type PortCount, type ServiceHost, type Vif } from "#app";
-import { attachmentTable, type Attachment } from "../l2/model.ts";
+import { chassisTable, observed, timestampOf, vifTable, type FlowCount, type FlowCounts, type PortCount, type ServiceHost, type Vif } from "#app";
+import { attachmentTable, portTable, type Attachment } from "../l2/model.ts";
 import type { COUNTERS } from "./model.ts";
 
 /** Milliseconds for which an answer of a switch is good for whoever asks next. */
@@ -111,7 +111,8 @@ export class PortCounts {
       const last = await this.last(place, counter);
       if (last !== undefined) ended.push(said(place, last));
     }
-    if (here.length > 0) this.places.set(placed(counter, id), here);
+    // It may be gone by now.
+    if (here.length > 0 && view.get(portTable, id) !== undefined) this.places.set(placed(counter, id), here);
     else this.places.delete(placed(counter, id));
     return { at: timestampOf(clock.now()), flows, ended, silent };
   }
@@ -177,7 +178,7 @@ export class PortCounts {
       return [count.port, { life: same ? old.life : ++this.born, durationS: count.durationS, counts: now, last: now ?? (same ? old.last : undefined), looked: same && old.looked }];
     }));
     for (const [number, port] of before ?? []) if (ports.get(number)?.life !== port.life) this.end(port);
-    this.known.set(chassis, ports);
+    if (this.host.view.get(chassisTable, chassis) !== undefined) this.known.set(chassis, ports);
     return ports;
   }
 
@@ -193,6 +194,7 @@ export class PortCounts {
     this.answers.delete(chassis);
     for (const port of this.known.get(chassis)?.values() ?? []) this.end(port);
     this.known.delete(chassis);
+    for (const device of this.devices.keys()) if (device.startsWith(`${chassis}/`)) this.devices.delete(device);
   }
 }
 

@@ -118,12 +118,13 @@ export class Turns {
     let at = 0;
     for (; at < due && taken < most; at++) {
       const { tunnel } = queue[at]!;
-      const target = this.target(tunnel);
-      if (!tunnel.gone && !target.take(nowMs)) {
+      // Of a tunnel that is gone the host may be, too.
+      const target = tunnel.gone ? this.targets.get(tunnel.ends.to) : this.target(tunnel);
+      if (!tunnel.gone && target?.take(nowMs) === false) {
         kept.push(queue[at]!);
         continue;
       }
-      if (pace !== "later") target.doubted = Math.max(0, target.doubted - 1);
+      if (pace !== "later" && target !== undefined) target.doubted = Math.max(0, target.doubted - 1);
       tunnel.busy = false;
       if (tunnel.gone || !may(tunnel)) continue;
       tunnel.busy = true;

@@ -94,7 +94,7 @@ export const countedRules = (apps: readonly App[]): CountedRule[] =>
 
 export class FlowCounter {
   private readonly options: FlowCounterOptions;
-  /** By chassis, of which there are as many as ever had flows that somebody asked for. */
+  /** By chassis that has had flows which somebody asked for. */
   private readonly allowances = new Map<string, Allowance>();
   private readonly gathering: Allowance;
   private readonly ended: EndedFlows;
@@ -117,6 +117,11 @@ export class FlowCounter {
   /** A switch has taken off a flow that a rule wanted for an entity, which had counted so much right before: it said so where it was told to. */
   end(app: string, rule: string, entity: string, flow: EndedFlow): void {
     this.ended.add(partId(app, rule, entity), flow);
+  }
+
+  /** The chassis is gone. */
+  forget(chassis: string): void {
+    this.allowances.delete(chassis);
   }
 
   of(app: string, rule: string, entity: string, payer: string): Promise<FlowCounts> {

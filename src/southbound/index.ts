@@ -427,6 +427,7 @@ export class Southbound {
       this.byChassis.delete(before.id);
       this.options.facts?.forget(hostSessionsTable, before.id);
       this.counts.delete(before.id);
+      this.inventory.forget(before.id);
       this.audits.forget(before.id);
       this.refusals.forget(before.id);
       this.marks?.forget(before.id);

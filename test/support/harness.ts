@@ -161,6 +161,7 @@ export class Harness {
     const count = appCounters(this.metrics, apps);
     this.packets = new Packets({ apps, layout, view: this.view, facts: this.facts, guard, log: silent, count });
     const asked = new Asked(this.clock);
+    model.onCommit(({ changes }) => changes.filter(({ table, id, after }) => table === chassisTable && after === undefined && this.receipts.delete(id)).forEach(({ id }) => counter.forget(id)));
     const counter = (this.counter = new FlowCounter({ placed: (app, rule, entity) => engine.placed(app, rule, entity), wanted: (app, rule, entity) => engine.wantedFlows(app, rule, entity), tableName: (id) => layout.tableById(id)?.name, ask: (chassis, cookie, options) => this.countsOf?.(chassis, cookie, options), clock: this.clock }));
     const [dropping, counting] = [droppingRules(apps), countingRules(apps)];
     this.services = new Services({

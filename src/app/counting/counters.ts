@@ -253,6 +253,7 @@ export class FlowCounters {
 
   forget(id: string): void {
     this.watched.delete(id);
+    this.host.forget(this.options.facts, [id]);
   }
 }
 

@@ -40,7 +40,7 @@ export class Inventory implements HostOwner {
       this.waiting.delete(host);
       if (host.chassis === undefined || this.byChassis.get(host.chassis) !== host) return;
       this.byChassis.delete(host.chassis);
-      this.lost.set(host.chassis, new Date(this.options.clock.now()));
+      if (this.options.model.view.get(chassisTable, host.chassis) !== undefined) this.lost.set(host.chassis, new Date(this.options.clock.now()));
       this.options.left(host.chassis);
     });
     void host.run();
@@ -161,6 +161,11 @@ export class Inventory implements HostOwner {
       for (const pool of [zonePool, ...apps.flatMap((app) => app.pools ?? [])]) forgetPart(tx, pool, chassis);
       tx.delete(chassisTable, chassis);
     });
+    this.forget(chassis);
+  }
+
+  /** The chassis is gone, whichever controller took it away. */
+  forget(chassis: string): void {
     this.progress.forget(chassis);
     this.lost.delete(chassis);
   }
