@@ -1,7 +1,7 @@
 // What switches were told of neighbours that the model does not list, and may still believe. When somebody else says to have an address, or who
 // has it is elsewhere, who was told is told again. A switch keeps so much of each network (l2's tables); so much is told of each port, and in all. What
 // there is of both is shared out by the projects that send there: one of them does not keep the others from what they look for.
-import { NO_MAC, Shares, type ServiceHost } from "#app";
+import { chassisTable, NO_MAC, Shares, type ServiceHost } from "#app";
 import {
   activeAttachment, addressId, attachmentTable, heardNeighbourTable, isAnothers, learningTable, networkTable, mayClaim, NEIGHBOUR_S, portTable, tellNeighbour, type Attachment, type Network,
 } from "../l2/model.ts";
@@ -13,7 +13,7 @@ const TOLD_PER_PORT = 64;
 /** Seconds between looks at what was heard; so many neighbours are looked at each time, those first that were not for longest. */
 const REVIEW_S = 0.1;
 const REVIEWED = 512;
-/** The same of what was heard since the start, when nobody knows who was told before; and how often a switch is told something then, each time. */
+/** The same of what was heard, for switches that are new to this controller, when it does not know what they were told before; and how often a switch is told something then, each time. */
 const RECALL_S = 1;
 const RECALLED = 1024;
 const RECALLED_PACKETS = 4096;
@@ -59,15 +59,32 @@ export class Beliefs {
   private readonly host: ServiceHost;
   private turn = 0;
   private watching = false;
-  private readonly recallsUntilMs: number;
+  /** Chassis of which this controller is the master, and those of them that it took over: until when they may believe what they were told before. At the start that are all. */
+  private mine: ReadonlySet<string>;
+  private readonly taken = new Map<string, number>();
+  private readonly startedMs: number;
   private recallMs = 0;
 
   constructor(host: ServiceHost) {
     this.host = host;
-    this.recallsUntilMs = host.clock.monotonic() + NEIGHBOUR_S * 1000;
+    this.startedMs = host.clock.monotonic();
+    this.mine = this.mastered();
+    host.onShare(() => this.takeOver());
   }
 
-  /** Looks from now on, while there is anything to look at: who was told, or who may have been before the start. */
+  private mastered(): ReadonlySet<string> {
+    return new Set(Array.from(this.host.view.all(chassisTable), ({ id }) => id).filter((id) => this.host.masters(id)));
+  }
+
+  private takeOver(): void {
+    const mine = this.mastered();
+    for (const id of mine) if (!this.mine.has(id)) this.taken.set(id, this.host.clock.monotonic() + NEIGHBOUR_S * 1000);
+    for (const id of this.taken.keys()) if (!mine.has(id)) this.taken.delete(id);
+    this.mine = mine;
+    this.watch();
+  }
+
+  /** Looks from now on, while there is anything to look at: who was told, or who may have been by another controller, or before the start. */
   watch(): void {
     if (this.watching || (this.turns.size === 0 && !(this.recalling() && hasAny(this.host.view.all(learningTable))))) return;
     this.watching = true;
@@ -79,7 +96,12 @@ export class Beliefs {
   }
 
   private recalling(): boolean {
-    return this.host.clock.monotonic() < this.recallsUntilMs;
+    const now = this.host.clock.monotonic();
+    for (const [id, untilMs] of this.taken) if (untilMs <= now) this.taken.delete(id);
+    return this.justStarted || this.taken.size > 0;
+  }
+  private get justStarted(): boolean {
+    return this.host.clock.monotonic() - this.startedMs < NEIGHBOUR_S * 1000;
   }
 
   /** Tells chassis who has an address, because of a project. False: they are not told, since there is no room for more of this port, or in all. */
@@ -165,21 +187,21 @@ export class Beliefs {
     if (holder !== undefined && entry.said !== said(holder)) this.say(key, entry, holder);
   }
 
-  /** Who was told before this controller started is not known, and may believe it still: what is heard meanwhile, the last first, is told to whoever may have asked. */
+  /** What switches were told before this controller had them is not known, and they may believe it still: what was heard, the last first, is told to whoever may have asked. */
   private recall(): void {
     const { view } = this.host;
     const heard = view.facts(heardNeighbourTable);
     let packets = RECALLED_PACKETS;
     for (let n = heard.length - 1; n >= Math.max(0, heard.length - RECALLED) && packets > 0; n--) {
       const { id } = heard[n]!;
-      if (this.entries.has(id)) continue;
+      const told = this.entries.get(id)?.chassis;
       const at = id.indexOf("/");
       const network = view.get(networkTable, id.slice(0, at));
       const holder = network === undefined ? undefined : heardHolder(view, network.id, id.slice(at + 1));
-      if (network === undefined || holder === undefined || !this.entries.admits(network.project_id)) continue;
-      const chassis = routersOn(view, network.id);
-      packets -= chassis.size;
-      if (chassis.size > 0) this.tell(chassis, network, id.slice(at + 1), holder, network.project_id);
+      if (network === undefined || holder === undefined || (told === undefined && !this.entries.admits(network.project_id))) continue;
+      const chassis = [...routersOn(view, network.id)].filter((one) => (this.justStarted || this.taken.has(one)) && this.host.masters(one) && told?.has(one) !== true);
+      packets -= chassis.length;
+      if (chassis.length > 0) this.tell(chassis, network, id.slice(at + 1), holder, network.project_id);
     }
   }
 

@@ -138,6 +138,39 @@ describe("of several controllers", () => {
   });
 });
 
+describe("a switch that another controller was the master of", () => {
+  it("is told what it may have been told before, and may believe still", async () => {
+    await h.close();
+    const mine = new Set(["hv1"]);
+    const listeners = new Set<() => void>();
+    const changed = (): void => listeners.forEach((listener) => listener());
+    h = await Harness.make([], appsFolder, { share: Object.assign(new Share("a", () => ["a"], (listener) => (listeners.add(listener), () => undefined)), { masters: (id: string) => mine.has(id) }) });
+    for (const host of ["hv1", "hv2"]) await h.addChassis(host);
+    await networks();
+    const holder = await port("hv1", far, anything);
+    for (const host of ["hv1", "hv2"]) await port(host, near);
+    await h.settled();
+    changed();
+    hear(holder, "10.1.0.77");
+    const told = async (): Promise<string[]> => {
+      await h.clock.run(2500);
+      await h.settled();
+      return h.sent.splice(0).filter(({ app, packet }) => app === "l3" && (packet as StageOut).stage === "neighbour").map(({ packet }) => packet.chassis);
+    };
+    // Longer than a switch believes it after the start.
+    await h.clock.run(310_000);
+    expect(await told()).toEqual(["hv1"]);
+    hear(holder, "10.1.0.77");
+    expect(await told()).toEqual([]);
+    mine.add("hv2");
+    changed();
+    expect(await told()).toEqual(["hv2"]);
+    expect(await told(), "once").toEqual([]);
+    hear(holder, "10.1.0.77", "fa:16:3e:00:00:78");
+    expect(await told()).toEqual(["hv2"]);
+  });
+});
+
 describe("who may have an address", () => {
   it("is looked for once for all packets that wait for it, and what pairs name is parsed once", async () => {
     const prefix = { ip_address: "10.1.0.0/24" };
