@@ -108,8 +108,8 @@ function clientOf(port: Port, view: LiveView, relay: Relayed | undefined): Clien
   const [first, ...more] = served.map(({ ip, subnet }): Lease => {
     const offers = view.by(subnetOfferTable, "subnet", subnet.id);
     return {
-      address: ip, cidr: subnet.cidr, gateway: subnet.gateway_ip, dns: nameServersOf(view, subnet), domain: offers[0]?.domain,
-      // What is on the network's link is not on that of a relay's client.
+      // What is on the network's link, as the server that others are told of is, is not on that of a relay's client.
+      address: ip, cidr: subnet.cidr, gateway: subnet.gateway_ip, dns: relay === undefined ? nameServersOf(view, subnet) : subnet.dns_nameservers, domain: offers[0]?.domain,
       routes: [...subnet.host_routes, ...routesBeside(view, subnet).filter(({ nexthop }) => relay === undefined || nexthop !== ON_LINK)],
     };
   });

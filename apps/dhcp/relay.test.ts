@@ -94,7 +94,9 @@ describe("a relay's client", () => {
     const cloud = fresh().change(subnetTable, "b", { dns_nameservers: [] });
     expect(cloud.view.by(subnetRouteTable, "subnet", "b")).toMatchObject([{ destination: "169.254.169.253/32", nexthop: "0.0.0.0" }]);
     const { options } = answered(cloud, {}).message;
-    expect([options.get(6)?.toString("hex"), options.has(121)]).toEqual([ip("169.254.169.253"), false]);
+    expect([options.has(6), options.has(121)]).toEqual([false, false]);
+    const { options: own } = answered(cloud.change(subnetTable, "b", { dns_nameservers: ["192.0.2.53"] }), {}).message;
+    expect(own.get(6)?.toString("hex"), "its subnet's own, which routes lead to").toBe(ip("192.0.2.53"));
   });
 
   it("declines: a problem of its port, not of the relay's", () => {

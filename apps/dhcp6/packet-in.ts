@@ -129,7 +129,8 @@ function clientOf({ port, relayed: by }: Asker, view: ReadView): Client | undefi
     all: addressesOf(view, port.id, 6).filter(({ subnet_id: id }) => here({ id })).map(({ ip }) => ip),
     isOnLink: (ip) => view.by(subnetTable, "network", port.network_id).some((s) => s.ip_version === 6 && here(s) && contains(parseCidr(s.cidr)!, parseIp(ip)!)),
     leaseS: view.settings(dhcpSettings)["dhcp-lease"],
-    nameServers: [...new Set(subnets.flatMap((subnet) => nameServersOf(view, subnet)))],
+    // The server on the network's link is not on that of a relay's client.
+    nameServers: [...new Set(subnets.flatMap((subnet) => (by === undefined ? nameServersOf(view, subnet) : subnet.dns_nameservers)))],
     domains,
     fqdn: host === undefined || domains[0] === undefined ? undefined : `${host}.${domains[0]}.`,
     options: view.get(portDhcpOptsTable, port.id)?.opts ?? [],

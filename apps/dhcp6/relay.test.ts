@@ -16,6 +16,8 @@ const P2 = { "x-project-id": "p2", "x-roles": "member" };
 
 let cloud: Cloud;
 let net: string;
+/** Its subnet fd00:1::/64. */
+let first: string;
 /** The relay's port, with fd00:1::10, and a pair; and that of a client, plugged nowhere, with fd00:1::20 and fd00:2::20. */
 let relay: string;
 let behind: string;
@@ -23,7 +25,7 @@ let at: Duid;
 beforeAll(async () => {
   cloud = await Cloud.make({ seed: 9 });
   net = (await cloud.h.create("network", { shared: true, project_id: "p1" })).id;
-  for (const n of [1, 2]) await cloud.h.create("subnet", { network_id: net, ip_version: 6, cidr: `fd00:${n}::/64`, ipv6_ra_mode: "dhcpv6-stateful", ipv6_address_mode: "dhcpv6-stateful" });
+  for (const n of [2, 1]) ({ id: first } = await cloud.h.create("subnet", { network_id: net, ip_version: 6, cidr: `fd00:${n}::/64`, ipv6_ra_mode: "dhcpv6-stateful", ipv6_address_mode: "dhcpv6-stateful" }));
   await cloud.h.create("subnet", { network_id: net, ip_version: 6, cidr: "fd00:3::/64" });
   relay = await cloud.port(net, { project_id: "p1", fixed_ips: [{ ip_address: "fd00:1::10" }], allowed_address_pairs: [{ ip_address: "fd00:1::99" }] });
   const make = async (mac_address: string, n: string, who: Record<string, string>): Promise<string> =>
@@ -92,6 +94,16 @@ describe("a relay's client", () => {
     });
     const inner = given(whole)!;
     expect([inner.msg_type, inner.transaction_id, held(inner)]).toEqual([type.advertise, 0xabcdef, [["IA_NA", 7, `fd00:1::20 ${lives}`]]]);
+  });
+
+  test("is not told of the name server on the link of the network, which it does not reach: of its subnet's own", async () => {
+    const servers = (): unknown => dhcp6Value(given(by(says(type.informationRequest), {}))!, "DNS_SERVERS");
+    expect(dhcp6Value(cloud.ask(relay, type.informationRequest, [])!, "DNS_SERVERS")).toEqual(["fe80::a9fe:a9fd"]);
+    expect(servers()).toBeUndefined();
+    const tell = (dns_nameservers: string[]): Promise<unknown> => cloud.h.call("PUT", `/v2.0/subnets/${first}`, { subnet: { dns_nameservers } });
+    await tell(["2001:db8::53"]);
+    expect(servers()).toEqual(["2001:db8::53"]);
+    await tell([]);
   });
 
   test("has what it asks for, in all states; what it declines is a problem of its port", () => {

@@ -119,7 +119,7 @@ export class Tenant {
       this.create<Network>("network", { name: `${name}-back` }),
     ]);
     [this.frontSubnet, this.backSubnet] = await Promise.all([
-      this.create<Subnet>("subnet", { network_id: this.front.id, ip_version: 4, cidr: FRONT, dns_nameservers: ["192.0.2.53"] }),
+      this.create<Subnet>("subnet", { network_id: this.front.id, ip_version: 4, cidr: FRONT }),
       this.create<Subnet>("subnet", { network_id: this.back.id, ip_version: 4, cidr: BACK }),
     ]);
     if (plan.slaac !== undefined) {
