@@ -252,7 +252,7 @@ export class Controller {
     appGauges(metrics, { apps, view, guard });
     const topology = new Topology({ apps, view, generation: () => engine.generation, switches: () => southbound.switches(), onChanges: (observer) => engine.onChanges(observer) });
     this.stops.push(() => topology.stop());
-    topologyRoutes(ops, topology);
+    topologyRoutes(ops, topology, named);
     clusterRoutes(ops, () => cluster?.shown(Array.from(model.view.all(chassisTable), ({ id }) => id)) ?? { name: config.name, members: [] });
     consoleRoutes(ops);
     await listening("ops", ops.listen(config.ops));

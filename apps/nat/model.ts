@@ -21,6 +21,7 @@ export interface FloatingIp extends StandardRow {
 }
 export const floatingIpTable = defineTable<FloatingIp>()("floatingip", {
   resource: "floatingip",
+  naming: { resource: "floating IP", of: (f) => f.floating_ip_address },
   indexes: {
     project: (f) => f.project_id,
     network: (f) => f.floating_network_id,

@@ -7,7 +7,7 @@ function* rows(view: LiveView, asked: Readonly<Record<string, string>>): Iterabl
   const { type, project, id } = asked;
   for (const resource of type === undefined ? countedResources : [type as CountedResource]) {
     for (const row of id === undefined ? view.all(tables[resource]) : [rowOf(view, resource, id)]) {
-      if (row !== undefined && (project === undefined || row.project_id === project)) yield { type: resource, id: row.id, name: row.name ?? "", project: row.project_id, ...statisticsOf(view, resource, row.id) };
+      if (row !== undefined && (project === undefined || row.project_id === project)) yield { type: resource, id: row.id, name: tables[resource].naming.of?.(row) ?? row.name ?? "", project: row.project_id, ...statisticsOf(view, resource, row.id) };
     }
   }
 }

@@ -10,8 +10,9 @@ export interface OpsFilter {
   /** A whole number from one to another. */
   readonly integer?: readonly [least: number, most: number];
   /**
-   * Types of resources, which may hang on the other filters: the id of one of them, or a name that only one has; `rows` is given the id. A name that several have
-   * is 400 with their ids. None has it: `rows` is given the text, for what was deleted, and 400 is answered if that finds nothing.
+   * Types of resources, which may hang on the other filters: the id of one of them, or a name that only one has; `rows` is given the id. With a project given as
+   * well a name is that of the project's own, if it has one. A name that several have is 400 with their ids and projects. None has it: `rows` is given the text, for
+   * what was deleted, and 400 is answered if that finds nothing; likewise if nothing is found of what is of another project than the one given.
    */
   readonly resource?: readonly string[] | ((asked: Readonly<Record<string, string>>) => readonly string[]);
   /** The id of a project: 400 if nothing is found and nothing here is of that project. */
@@ -27,6 +28,8 @@ export interface OpsList {
   readonly filters?: Readonly<Record<string, OpsFilter>>;
   /** What is listed, by the filters that were given; written as it comes, so that there may be much. */
   rows(this: void, view: LiveView, asked: Readonly<Record<string, string>>): Iterable<object>;
+  /** Where there are no rows: why, if that reads as something else; ASCII. In header `x-axion-why-empty`, which `axion` prints. */
+  whyEmpty?(this: void, view: LiveView, asked: Readonly<Record<string, string>>): string | undefined;
 }
 
 /** A gauge in `GET /metrics`. Its labels' values are few: hosts, states, never ids of tenants' resources, but of those that are there to be counted. */

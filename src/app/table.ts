@@ -20,6 +20,14 @@ export type IndexFn<R> = (row: R) => string | readonly string[] | undefined;
 /** Two-level index: (a, b) -> rows. Answers "which b are there for this a" without reading the rows. */
 export type PairFn<R> = (row: R) => readonly [a: string, b: string] | undefined;
 
+/** What people call rows of a resource that are not called as most are. */
+export interface Naming<R> {
+  /** The resource in words; by default its name: "security group". */
+  readonly resource?: string;
+  /** What a row is called; by default its `name`. */
+  of?(this: void, row: R): string | undefined;
+}
+
 /** Rows of another table, for a row. */
 export interface Behind<R> {
   readonly table: AnyTable;
@@ -30,6 +38,7 @@ export interface Table<R extends Row = Row, I extends string = string, P extends
   readonly name: string;
   /** API resource whose rows these are, for provenance; undefined for internal tables. */
   readonly resource: string | undefined;
+  readonly naming: Naming<R>;
   readonly derived: boolean;
   /** Derived rows may come from any app that requires the owner. */
   readonly open: boolean;
@@ -45,6 +54,8 @@ export interface Table<R extends Row = Row, I extends string = string, P extends
 
 export interface TableOptions<R extends Row, I extends string, P extends string> {
   readonly resource?: string;
+  /** Of a resource's rows, for operators: as an address is the name of a floating IP. */
+  readonly naming?: Naming<R>;
   readonly derived?: boolean;
   readonly open?: boolean;
   /** Another table's rows that rows of this are there for: those of the same ids, or which ones; see Table.of. */
@@ -60,6 +71,7 @@ export function defineTable<R extends Row>() {
   return <I extends string = never, P extends string = never>(name: string, options: TableOptions<R, I, P> = {}): Table<R, I, P> => ({
     name,
     resource: options.resource,
+    naming: options.naming ?? {},
     derived: options.derived ?? false,
     open: options.open ?? false,
     of: options.of === undefined || "table" in options.of ? options.of : { table: options.of, ids: (row) => [row.id] },

@@ -27,6 +27,8 @@ export interface Answer {
   readonly body: unknown;
   /** What an answer that was cut says of it: where the next one ends. */
   readonly moreUntil?: string | undefined;
+  /** What an answer with nothing in it says of that. */
+  readonly whyEmpty?: string | undefined;
   /** Of a call of the API: the generation that it made. */
   readonly generation?: string | undefined;
 }
@@ -95,8 +97,8 @@ export class OpsApi {
     if (!isSuccess(status) && !allow.includes(status)) throw await this.refusal(response, `${method} ${path}`);
     const text = await this.text(response);
     try {
-      const [moreUntil, generation] = ["x-axion-more-until", "x-axion-generation"].map((name) => response.headers[name]?.toString());
-      return { status, body: status === NO_CONTENT ? null : JSON.parse(text), moreUntil, generation };
+      const [moreUntil, whyEmpty, generation] = ["x-axion-more-until", "x-axion-why-empty", "x-axion-generation"].map((name) => response.headers[name]?.toString());
+      return { status, body: status === NO_CONTENT ? null : JSON.parse(text), moreUntil, whyEmpty, generation };
     } catch (error) {
       throw new OpsError("NOT_A_CONTROLLER", `what answers at ${this.url} is no controller: ${method} ${path} is not JSON`, error);
     }

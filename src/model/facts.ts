@@ -23,7 +23,7 @@ class FactTable {
   constructor(table: AnySoftTable) {
     this.table = table;
     this.kept = new Shares(table.limit);
-    this.data = new TableData({ name: table.name, resource: undefined, derived: false, open: false, of: undefined, indexes: table.indexes, pairs: {}, upgrade: undefined });
+    this.data = new TableData({ name: table.name, resource: undefined, naming: {}, derived: false, open: false, of: undefined, indexes: table.indexes, pairs: {}, upgrade: undefined });
   }
 
   groupOf(owner: string, row: Row): string {

@@ -12,7 +12,7 @@ import { historyRoutes } from "./history.ts";
 import { Named } from "./named.ts";
 import { createOps, type OpsServer } from "./server.ts";
 
-const things = defineTable<Row & { readonly name: string }>()("thing", { resource: "thing" });
+const things = defineTable<Row & { readonly name: string; readonly project_id?: string }>()("thing", { resource: "thing" });
 let ops: OpsServer;
 let model: Model;
 const nothing = { ready: () => ({ ok: true }), switches: () => [], switch: () => undefined, problems: () => [], removeSwitch: () => Promise.resolve(false), flows: () => [], onFlowEvent: () => () => undefined };
@@ -111,7 +111,7 @@ test("of a resource by its name, of one that was deleted by its id; what never w
   };
   expect(await generations("c")).toEqual([3, 2, 1]);
   expect(await generations("1")).toEqual([3, 2, 1]);
-  expect(await generations("nosuch")).toEqual({ error: { code: "BAD_QUERY", message: "query parameter resource: there is no API resource 'nosuch', and no change of one with this id" } });
+  expect(await generations("nosuch")).toEqual({ error: { code: "BAD_QUERY", message: "query parameter resource: there is no API resource 'nosuch', and no change of one with this id; what was deleted goes by its id" } });
   await model.transact({ requestId: "req-d", call: "POST /v2.0/things" }, (tx) => {
     tx.put(things, { id: "2", name: "c" });
     tx.put(things, { id: "3", name: "gone" });
@@ -119,5 +119,12 @@ test("of a resource by its name, of one that was deleted by its id; what never w
   await model.transact({ requestId: "req-e", call: "DELETE /v2.0/things/3" }, (tx) => tx.delete(things, "3"));
   expect(await generations("c")).toEqual({ error: { code: "BAD_QUERY", message: "query parameter resource: several things have the name c: 1, 2" } });
   expect(await generations("3")).toEqual([5, 4]);
-  expect(await generations("gone")).toMatchObject({ error: { code: "BAD_QUERY" } });
+  expect(await generations("gone")).toEqual({ error: { code: "BAD_QUERY", message: "query parameter resource: there is no API resource 'gone', and no change of one with this id; what was deleted goes by its id" } });
+  await model.transact({ requestId: "req-f", call: "POST /v2.0/things" }, (tx) => {
+    tx.put(things, { id: "4", name: "own", project_id: "p" });
+    tx.put(things, { id: "5", name: "own", project_id: "q" });
+  });
+  expect(await generations("own")).toMatchObject({ error: { message: "query parameter resource: several things have the name own: 4 (project p), 5 (project q)" } });
+  expect((await get("/history?resource=own&project=q")).body).toMatchObject([{ generation: 6 }]);
+  expect((await get("/history?resource=own&project=z")).body).toMatchObject({ error: { message: "query parameter resource: there is no API resource 'own' of project 'z'; several things have the name own: 4 (project p), 5 (project q)" } });
 });

@@ -3,7 +3,7 @@ import type { FastifyReply } from "fastify";
 import { NotKept, type History } from "../model/past/history.ts";
 import { instantOf } from "./flows/instant.ts";
 import type { FlowDifference } from "./flows/past.ts";
-import { noProject, type Named } from "./named.ts";
+import { noProject, pastOf, type Named } from "./named.ts";
 import { BadQuery, queryOf, type OpsServer } from "./server.ts";
 
 /** Commits in one answer. */
@@ -57,14 +57,14 @@ export function historyRoutes(server: OpsServer, history: History, named: Pick<N
   server.get("/history", async (request, reply) => {
     const query = queryOf(request.url, ["resource", "project", "since", "until", "limit"]);
     const [resource, project] = [wordOf(query, "resource"), wordOf(query, "project")];
-    const id = resource === undefined ? undefined : named.idOf("resource", resource);
+    const id = resource === undefined ? undefined : named.idOf("resource", resource, { project });
     const asked = { resource: id ?? resource, project, since: instantOf(query, "since"), until: instantOf(query, "until"), limit: limitOf(query) };
     const [status, body] = await bounded(reply, async (signal) => {
       const { commits, next } = await history.list({ ...asked, signal });
       if (next !== undefined) reply.header(MORE, String(next));
       else if (commits.length === 0) {
         // Of what was deleted there may be changes, by its id alone.
-        if (resource !== undefined && id === undefined) throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no change of one with this id`);
+        if (resource !== undefined && id === undefined) throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no change of one with this id${pastOf(resource) === "" ? "; what was deleted goes by its id" : ""}`);
         if (project !== undefined && !named.hasProject(project)) throw noProject("project", project);
       }
       return commits;

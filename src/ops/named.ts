@@ -3,9 +3,18 @@
 import type { AnyTable, ReadView, Row, Table } from "#app";
 import { BadQuery } from "./bad-query.ts";
 
-export interface NamedResource {
+interface NamedResource {
   readonly type: string;
   readonly id: string;
+  /** Whose it is, where it is somebody's. */
+  readonly project: string | undefined;
+}
+
+/** What to look among: by default resources of any type and project. */
+export interface Among {
+  readonly types?: readonly string[];
+  /** Of several of the same name those of this project are meant. */
+  readonly project?: string | undefined;
 }
 
 interface Owned extends Row {
@@ -17,35 +26,49 @@ type Rows = Pick<ReadView, "get" | "all" | "count">;
 
 /** Of one name so many are told. */
 const TOLD = 4;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const quoted = (text: string): string => `'${text.slice(0, 64)}'`;
-const spoken = (type: string): string => type.replaceAll("_", " ");
+const projectOf = ({ project_id: project }: Owned): string | undefined => (typeof project === "string" && project !== "" ? project : undefined);
 
 export class Named {
   private readonly view: Rows;
-  private readonly byType: ReadonlyMap<string, Table>;
+  private readonly byType: ReadonlyMap<string, Table<Owned>>;
 
   /** `tables`: every one, of which those of resources count. */
   constructor(tables: readonly AnyTable[], view: Rows) {
     this.view = view;
-    this.byType = new Map(tables.flatMap((table) => (table.resource === undefined ? [] : [[table.resource, table as Table] as const])));
+    this.byType = new Map(tables.flatMap((table) => (table.resource === undefined ? [] : [[table.resource, table as Table<Owned>] as const])));
   }
 
-  /** Resources of these types, by default of any, that have this id; else those that have this name. Of many the first. */
-  find(text: string, types?: readonly string[]): readonly NamedResource[] {
-    const tables = types === undefined ? [...this.byType] : types.flatMap((type) => (this.byType.has(type) ? [[type, this.byType.get(type)!] as const] : []));
-    const withId = tables.flatMap(([type, table]) => (this.view.get(table, text) === undefined ? [] : [{ type, id: text }]));
-    if (withId.length > 0 || text === "") return withId;
-    const found: NamedResource[] = [];
-    // Nothing finds rows by their names; who asks so is an operator.
-    for (const [type, table] of tables) for (const row of this.view.all(table) as Iterable<Owned>) if (row.name === text && found.push({ type, id: row.id }) === TOLD) return found;
-    return found;
-  }
-
-  /** The id of the one that is meant; undefined: there is none. @throws BadQuery when several have the name */
-  idOf(parameter: string, text: string, types?: readonly string[]): string | undefined {
-    const found = this.find(text, types);
-    if (new Set(found.map(({ id }) => id)).size > 1) throw new BadQuery(parameter, severalHave(text, found));
+  /**
+   * The id of the one that is meant: by its id, whosever it is, else by its name, of the project or, where that has none, of another. undefined: there is none.
+   * @throws BadQuery when several have the name
+   */
+  idOf(parameter: string, text: string, { types, project }: Among = {}): string | undefined {
+    const tables = this.tables(types);
+    if (text === "" || tables.some(([, table]) => this.view.get(table, text) !== undefined)) return text === "" ? undefined : text;
+    const own = project === undefined ? [] : this.called(text, tables, (row) => row.project_id === project);
+    const found = own.length > 0 ? own : this.called(text, tables);
+    if (new Set(found.map(({ id }) => id)).size > 1) {
+      const none = project === undefined || own.length > 0 ? "" : `${this.nothing(text, types)} of project ${quoted(project)}; `;
+      throw new BadQuery(parameter, `${none}${this.severalHave(text, found)}`);
+    }
     return found[0]?.id;
+  }
+
+  /** Says that there is none. */
+  none(parameter: string, text: string, types?: readonly string[]): BadQuery {
+    return new BadQuery(parameter, `${this.nothing(text, types)}${pastOf(text)}`);
+  }
+
+  /** Says of one that is there whose it is; undefined: the project's, or nobody's, as far as is known. */
+  another(parameter: string, id: string, project: string, types?: readonly string[]): BadQuery | undefined {
+    for (const [type, table] of this.tables(types)) {
+      const row = this.view.get(table, id);
+      const owner = row === undefined ? undefined : projectOf(row);
+      if (owner !== undefined && owner !== project) return new BadQuery(parameter, `${this.spoken(type)} ${id} is of another project, ${owner}`);
+    }
+    return undefined;
   }
 
   /** Whether anything here is of this project. Its name only Keystone knows. */
@@ -55,17 +78,42 @@ export class Named {
     if (tables.some((table) => isIndexed(table) && this.view.count(table, "project", id) > 0)) return true;
     return tables.some((table) => {
       if (isIndexed(table)) return false;
-      for (const row of this.view.all(table) as Iterable<Owned>) if (row.project_id === id) return true;
+      for (const row of this.view.all(table)) if (row.project_id === id) return true;
       return false;
     });
   }
+
+  private tables(types: readonly string[] | undefined): readonly (readonly [type: string, table: Table<Owned>])[] {
+    return types === undefined ? [...this.byType] : types.flatMap((type) => (this.byType.has(type) ? [[type, this.byType.get(type)!] as const] : []));
+  }
+
+  /** Those that are called so; of many the first. Nothing finds rows by their names; who asks so is an operator. */
+  private called(text: string, tables: ReturnType<Named["tables"]>, fits: (row: Owned) => boolean = () => true): NamedResource[] {
+    const found: NamedResource[] = [];
+    for (const [type, table] of tables) {
+      const { of = (row: Owned) => row.name } = table.naming;
+      for (const row of this.view.all(table)) if (of(row) === text && fits(row) && found.push({ type, id: row.id, project: projectOf(row) }) === TOLD) return found;
+    }
+    return found;
+  }
+
+  private spoken(type: string): string {
+    return this.byType.get(type)?.naming.resource ?? type.replaceAll("_", " ");
+  }
+
+  private nothing(text: string, types: readonly string[] = ["API resource"]): string {
+    return `there is no ${types.map((type) => this.spoken(type)).join(", ").replace(/, ([^,]*)$/, " or $1")} ${quoted(text)}`;
+  }
+
+  private severalHave(name: string, found: readonly NamedResource[]): string {
+    const [first, ...others] = new Set(found.map(({ type }) => type));
+    const what = others.length === 0 ? `${this.spoken(first!)}s`.replace(/ys$/, "ies") : undefined;
+    const each = found.map(({ type, id, project }) => `${what === undefined ? `${this.spoken(type)} ` : ""}${id}${project === undefined ? "" : ` (project ${project})`}`);
+    return `several ${what === undefined ? "" : `${what} `}have the name ${name.slice(0, 64)}: ${each.join(", ")}`;
+  }
 }
 
-export function severalHave(name: string, found: readonly NamedResource[]): string {
-  const [first, ...others] = new Set(found.map(({ type }) => type));
-  if (others.length === 0) return `several ${`${spoken(first!)}s`.replace(/ys$/, "ies")} have the name ${name.slice(0, 64)}: ${found.map(({ id }) => id).join(", ")}`;
-  return `several have the name ${name.slice(0, 64)}: ${found.map(({ type, id }) => `${spoken(type)} ${id}`).join(", ")}`;
-}
+/** What may have been: ids alone are told of what was deleted. */
+export const pastOf = (text: string): string => (UUID.test(text) ? `; whether and when it was deleted, axion history --resource ${text} says` : "");
 
-export const noneOf = (parameter: string, text: string, types: readonly string[]): BadQuery => new BadQuery(parameter, `there is no ${types.map(spoken).join(", ").replace(/, ([^,]*)$/, " or $1")} ${quoted(text)}`);
 export const noProject = (parameter: string, text: string): BadQuery => new BadQuery(parameter, `nothing here is of a project ${quoted(text)}; projects are given by their ids`);

@@ -4,7 +4,7 @@ import type { App, LiveView, OpsCounter, OpsList } from "#app";
 import type { Logger } from "pino";
 import type { HookGuard } from "../lib/hook-guard.ts";
 import type { Metrics, Sample } from "../lib/metrics.ts";
-import { Named, noneOf, noProject } from "./named.ts";
+import { noProject, type Named } from "./named.ts";
 import { BadQuery, queryOf, type OpsServer } from "./server.ts";
 
 export interface ShownParts {
@@ -13,11 +13,13 @@ export interface ShownParts {
   readonly guard: HookGuard;
   readonly log: Pick<Logger, "warn">;
   readonly isChassis: (id: string) => boolean;
-  readonly named: Pick<Named, "idOf" | "hasProject">;
+  readonly named: Pick<Named, "idOf" | "none" | "another" | "hasProject">;
 }
 
 /** Characters that are written at once: an answer of any length costs no more, and others have their turn between. */
 const PIECE = 65_536;
+/** Of an answer with nothing in it why that is, where it reads as if something else was. */
+const WHY_EMPTY = "x-axion-why-empty";
 /** Samples of one gauge. */
 const SAMPLES = 4096;
 
@@ -31,6 +33,8 @@ export function appLists(server: OpsServer, parts: ShownParts): void {
         const first = rows.next();
         // What was deleted may still have rows: what is there is shown.
         if (first.done === true && missing !== undefined) throw missing;
+        const why = first.done === true ? list.whyEmpty?.(parts.view, asked) : undefined;
+        if (why !== undefined) reply.header(WHY_EMPTY, why);
         const body = Readable.from(arrayOf(begun(first, rows)), { objectMode: false });
         body.on("error", (error) => parts.log.warn({ app: app.name, reason: error.message, url: request.url }, "a list broke off"));
         return reply.header("content-type", "application/json; charset=utf-8").send(body);
@@ -42,20 +46,24 @@ export function appLists(server: OpsServer, parts: ShownParts): void {
 /** What rows are asked for, names as ids; `missing`: what it is that is not there. @throws BadQuery */
 function askedOf({ filters = {} }: OpsList, query: ReadonlyMap<string, string>, { isChassis, named }: Pick<ShownParts, "isChassis" | "named">): { readonly asked: Readonly<Record<string, string>>; readonly missing: BadQuery | undefined } {
   const asked = Object.fromEntries(query);
-  let missing: BadQuery | undefined;
+  const byProject = Object.keys(filters).find((name) => filters[name]!.project === true && (query.get(name) ?? "") !== "");
+  const whose = byProject === undefined ? undefined : asked[byProject];
+  let missing = whose === undefined || named.hasProject(whose) ? undefined : noProject(byProject!, whose);
   for (const [name, value] of query) {
-    const { values, chassis, integer, resource, project } = filters[name]!;
+    const { values, chassis, integer, resource } = filters[name]!;
     if (value === "") throw new BadQuery(name, "is empty");
     if (values?.includes(value) === false) throw new BadQuery(name, `'${value.slice(0, 64)}' is not one of ${values.join(", ")}`);
     if (integer !== undefined && !(/^\d{1,10}$/.test(value) && Number(value) >= integer[0] && Number(value) <= integer[1])) throw new BadQuery(name, `'${value.slice(0, 64)}' is no number from ${integer[0]} to ${integer[1]}`);
     if (chassis === true && !isChassis(value)) throw new BadQuery(name, `there is no switch '${value.slice(0, 64)}'`, 404);
     if (resource !== undefined) {
       const types = typeof resource === "function" ? resource(asked) : resource;
-      const id = named.idOf(name, value, types);
-      if (id === undefined) missing ??= noneOf(name, value, types);
-      else asked[name] = id;
+      const id = named.idOf(name, value, { types, project: whose });
+      if (id === undefined) missing ??= named.none(name, value, types);
+      else {
+        asked[name] = id;
+        if (whose !== undefined) missing ??= named.another(name, id, whose, types);
+      }
     }
-    if (project === true && !named.hasProject(value)) missing ??= noProject(name, value);
   }
   return { asked, missing };
 }

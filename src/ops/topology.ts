@@ -3,7 +3,7 @@
 import { chassisTable, type AnyTable, type App, type MapLink, type MapList, type MapPart, type MapPorts, type MapView, type Row } from "#app";
 import { EVENLY, hostPlace, memberPlace, portPlace, projectPlace, Slots, type Place } from "./places.ts";
 import type { ShownHost, ShownNetwork, ShownPort, ShownProject, ShownRouter, TopologyAnswer } from "./topology-answer.ts";
-import { Named } from "./named.ts";
+import { Named, noProject } from "./named.ts";
 import { BadQuery, queryOf, type OpsServer } from "./server.ts";
 
 /** Things of a list in one answer; of all lists together where nobody said how deep to look; links of one router, and hosts of one network. */
@@ -125,13 +125,15 @@ export class Topology {
     this.projectSlots.give(owner);
   }
 
-  /** `network`: its id or name. @throws BadQuery 404 for a network that there is not, 400 for a name that several have */
+  /** `network`: its id or name. @throws BadQuery for one that there is not or that is of another project, and for a name that several have */
   answer(query: TopologyQuery): TopologyAnswer {
     const { view } = this.parts;
-    const id = query.network === undefined || this.networks === undefined ? undefined : new Named([this.networks.table], view).idOf("network", query.network);
+    const { network, project } = query;
+    const named = new Named(this.networks === undefined ? [] : [this.networks.table], view);
+    const id = network === undefined ? undefined : named.idOf("network", network, { project });
     const asked = id === undefined ? undefined : (view.get(this.networks!.table, id) as Owned | undefined);
-    if (query.network !== undefined && asked === undefined) throw new BadQuery("network", `there is no network '${query.network.slice(0, 64)}'`, 404);
-    if (asked !== undefined && query.project !== undefined && asked.project_id !== query.project) throw new BadQuery("network", `network ${asked.id} is of another project`, 404);
+    if (network !== undefined && asked === undefined) throw named.none("network", network, ["network"]);
+    if (asked !== undefined && project !== undefined && asked.project_id !== project) throw named.another("network", asked.id, project) ?? new BadQuery("network", `network ${asked.id} is of no project`);
     return new Picture(this, asked, query.project).draw(query.depth, query.with ?? []);
   }
 
@@ -315,7 +317,7 @@ function* take<T>(items: Iterable<T>, most: number): Iterable<T> {
 }
 
 /** Adds `GET /topology`. */
-export function topologyRoutes(server: OpsServer, topology: Topology): void {
+export function topologyRoutes(server: OpsServer, topology: Topology, named: Pick<Named, "hasProject">): void {
   server.get("/topology", (request) => {
     const query = queryOf(request.url, ["project", "network", "depth", "with"]);
     const depth = query.get("depth");
@@ -323,6 +325,7 @@ export function topologyRoutes(server: OpsServer, topology: Topology): void {
     const project = query.get("project");
     const network = query.get("network");
     if (network === "") throw new BadQuery("network", "is empty");
+    if (project !== undefined && project !== "" && !named.hasProject(project)) throw noProject("project", project);
     const ids = query.get("with")?.split(",");
     if (ids !== undefined && ids.length > BESIDE) throw new BadQuery("with", `names ${ids.length} things; ${BESIDE} are the most`);
     return topology.answer({ ...(ids !== undefined && { with: ids }), ...(project !== undefined && { project }), ...(network !== undefined && { network }), ...(depth !== undefined && { depth: Number(depth) as 1 | 2 | 3 }) });

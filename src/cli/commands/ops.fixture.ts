@@ -9,6 +9,8 @@ export interface Listener {
   readonly asked: string[];
   /** What it answers, as JSON. */
   answer: unknown;
+  /** Why that has nothing in it. */
+  why?: string | undefined;
   run(...argv: string[]): Promise<{ readonly code: number; readonly out: string; readonly err: string }>;
 }
 
@@ -27,6 +29,7 @@ export function listener(): Listener {
   const server = http.createServer((request, response) => {
     it.asked.push(request.url!);
     response.setHeader("content-type", "application/json");
+    if (it.why !== undefined) response.setHeader("x-axion-why-empty", it.why);
     response.end(JSON.stringify(it.answer));
   });
   beforeAll(async () => {

@@ -1,13 +1,16 @@
 // `axion problems`, `axion tunnels` and `axion access`: what is wrong now, and the access rules in force.
 import { stringify } from "yaml";
-import { OpsError } from "../ops-api.ts";
+import { OpsError, type Answer } from "../ops-api.ts";
 import type { Call } from "../call.ts";
 import { cell, plain, plainLines, table } from "../table.ts";
 
 /** The answer, or an error that says that this controller is too old for the question. */
-export async function ask({ api }: Call, path: string, query: Readonly<Record<string, string>> = {}): Promise<unknown> {
+export const ask = async (call: Call, path: string, query: Readonly<Record<string, string>> = {}): Promise<unknown> => (await answerOf(call, path, query)).body;
+
+/** The same with what its headers say. */
+export async function answerOf({ api }: Call, path: string, query: Readonly<Record<string, string>> = {}): Promise<Answer> {
   try {
-    return (await api.get(path, query)).body;
+    return await api.get(path, query);
   } catch (error) {
     // What a parameter names may not be there either.
     if (!(error instanceof OpsError) || error.code !== "NOT_THERE" || error.message.startsWith("--")) throw error;

@@ -39,4 +39,7 @@ test("logs: a line for each entry", async () => {
   expect(JSON.parse((await ops.run("logs", "--json")).out)).toEqual(ops.answer);
   ops.answer = [];
   expect(await ops.run("logs")).toEqual({ code: 0, out: "no entries\n", err: "" });
+  ops.why = "no log is on";
+  expect(await ops.run("logs")).toEqual({ code: 0, out: "no entries: no log is on\n", err: "" });
+  ops.why = undefined;
 });

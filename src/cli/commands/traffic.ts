@@ -1,8 +1,8 @@
 // `axion statistics` and `axion logs`: what ports, routers and floating IPs let pass, and what security groups accepted and dropped of logged ports.
 import { stringify } from "yaml";
 import type { Call } from "../call.ts";
-import { cell, plainLines, table } from "../table.ts";
-import { ask } from "./reports.ts";
+import { cell, plain, plainLines, table } from "../table.ts";
+import { answerOf, ask } from "./reports.ts";
 
 export const statisticsTypes = ["port", "router", "floatingip"] as const;
 export interface StatisticsOptions {
@@ -53,7 +53,7 @@ type Entry = Readonly<Record<"at" | "event" | "direction" | "port_id" | "port_na
 const end = (address: unknown, port: unknown): string => (port === null ? cell(address) : `${cell(address)}${String(address).includes(":") ? " " : ":"}${cell(port)}`);
 
 export async function logs(call: Call, options: LogOptions): Promise<number> {
-  const body = await ask(call, "/logs", { ...options });
+  const { body, whyEmpty } = await answerOf(call, "/logs", { ...options });
   if (call.json) await call.write(`${JSON.stringify(body)}\n`);
   else if (!Array.isArray(body)) await call.write(plainLines(stringify(body)));
   else {
@@ -61,7 +61,7 @@ export async function logs(call: Call, options: LogOptions): Promise<number> {
       e.at, e.event, e.direction, e.port_name === "" ? e.port_id : e.port_name, e.switch, e.icmp_type === null ? e.protocol : `${cell(e.protocol)} ${cell(e.icmp_type)}/${cell(e.icmp_code)}`,
       end(e.source, e.source_port), end(e.destination, e.destination_port), e.log_name === "" ? e.log : e.log_name, e.rules,
     ]);
-    await call.write(lines.length === 0 ? "no entries\n" : table(["AT", "EVENT", "DIRECTION", "PORT", "SWITCH", "PROTOCOL", "FROM", "TO", "LOG", "RULES"], lines));
+    await call.write(lines.length === 0 ? `no entries${whyEmpty === undefined ? "" : `: ${plain(whyEmpty)}`}\n` : table(["AT", "EVENT", "DIRECTION", "PORT", "SWITCH", "PROTOCOL", "FROM", "TO", "LOG", "RULES"], lines));
   }
   return 0;
 }

@@ -14,7 +14,7 @@ import { Names } from "./names.ts";
 import { DumpText } from "./print/dump-text.ts";
 import type { Counts } from "./print/forms.ts";
 import type { SwitchFlows } from "./print/pass.ts";
-import { Named } from "../named.ts";
+import { Named, pastOf } from "../named.ts";
 import { BadQuery, SwitchSilent } from "../server.ts";
 import { flowLine, type FlowEvent, type FlowQuery, type FlowRecord, type FlowResource, type FlowState } from "./flows.ts";
 
@@ -124,7 +124,7 @@ export class FlowDump {
     if (resource === undefined || view.get(chassisTable, resource) !== undefined) return query;
     const id = new Named(tables, view).idOf("resource", resource);
     // Of the past there may be flows of what was deleted.
-    if (id === undefined && at === undefined) throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no flow because of one`);
+    if (id === undefined && at === undefined) throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no flow because of one${pastOf(resource)}`);
     return id === undefined ? query : { ...query, resource: id };
   }
 

@@ -112,7 +112,7 @@ export class Tracer {
   /** Id of the port of this name, where there is one alone; ids, and whatever is none, as they are. @throws BadTrace */
   private portNamed(text: string, parameter: string): string {
     try {
-      return new Named(this.parts.tables, this.parts.view).idOf(parameter, text, ["port"]) ?? text;
+      return new Named(this.parts.tables, this.parts.view).idOf(parameter, text, { types: ["port"] }) ?? text;
     } catch (error) {
       if (error instanceof BadQuery) throw new BadTrace(error.parameter, error.reason, error.status);
       throw error;
