@@ -102,7 +102,7 @@ describe("of a running controller", () => {
     expect(await said("statistics", "--type", "floatingip")).toBe("no statistics\n");
     expect(JSON.parse(await said("statistics", "--json", "--id", instance.port.id))).toMatchObject([{ type: "port", project: "p1", received: {}, sent: {} }]);
     expect((await run(["statistics", "--type", "cloud"], { AXION_OPS_URL: url })).code).toBe(2);
-    expect(await run(["statistics", "--id", "nosuch"], { AXION_OPS_URL: url })).toEqual({ code: 2, out: "", err: "axion: --id: there is no port, router or floatingip 'nosuch'\n" });
+    expect(await run(["statistics", "--id", "nosuch"], { AXION_OPS_URL: url })).toEqual({ code: 2, out: "", err: "axion: --id: there is no port, router or floating IP 'nosuch'\n" });
   });
 
   test("flows: a table, ovs-ofctl's text, JSON, and every way to choose", async () => {
