@@ -25,6 +25,8 @@ export interface TunnelSeen extends Row {
   readonly mtu: number | null;
   /** Bytes that --mtu asks for, when they do not get through. */
   readonly missing: number | undefined;
+  /** RFC 3339; since when it was down, where a host that is not connected is why that is not known any more. */
+  readonly wasDown?: string | undefined;
 }
 
 /** Other hosts to which the tunnels of one are watched, when it has more. */

@@ -13,7 +13,7 @@ function* rows(view: LiveView, { switch: at, state }: Readonly<Record<string, st
 }
 
 /** What the sender's switch says of the BFD that it has with the other, as gateways and their users have; null: none. */
-function bfdOf(view: LiveView, { from, to }: Readonly<TunnelSeen>): string | null {
+export function bfdOf(view: LiveView, { from, to }: Pick<TunnelSeen, "from" | "to">): string | null {
   const key = view.get(chassisTable, to)?.key;
   return (key === undefined ? undefined : observed(view, from, "Interface", peerPortName(key))?.bfd_status?.state) ?? null;
 }

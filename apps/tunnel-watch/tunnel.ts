@@ -41,6 +41,8 @@ export class Tunnel {
   busy = false;
   gone = false;
   sentMs = -Infinity;
+  /** Since when it was down as it was last known; undefined: it was not, or how it is is known. Milliseconds since 1970. */
+  private wasDownMs: number | undefined;
   private lost = 0;
   private back = 0;
   private results = 0;
@@ -127,7 +129,14 @@ export class Tunnel {
     if (this.state !== "unknown") this.become("unknown", nowMs);
   }
 
+  /** Nor what it was: probes that arrived may have been somebody else's. */
+  distrust(nowMs: number): void {
+    this.forget(nowMs);
+    this.wasDownMs = undefined;
+  }
+
   private become(state: TunnelState, nowMs: number): void {
+    this.wasDownMs = state === "unknown" && this.state === "down" ? this.sinceMs : undefined;
     this.state = state;
     this.sinceMs = nowMs;
     this.back = 0;
@@ -147,7 +156,7 @@ export class Tunnel {
     const mtu = this.search === undefined ? (this.fullSeen ? most : null) : this.searching ? null : this.search.low;
     return {
       id: this.id, from, to, type, state: this.state, since: timestampOf(this.sinceMs), latency_ms: latency === null ? null : Math.round(latency * 1000) / 1000,
-      loss: this.known === 0 ? null : Math.round((1 - arrived / this.known) * 100) / 100, mtu, missing: this.search === undefined ? undefined : most,
+      loss: this.known === 0 ? null : Math.round((1 - arrived / this.known) * 100) / 100, mtu, missing: this.search === undefined ? undefined : most, ...(this.wasDownMs !== undefined && { wasDown: timestampOf(this.wasDownMs) }),
     };
   }
 }

@@ -1,7 +1,9 @@
 // Which tunnels are watched, what is taken for an answer, and what is said of it: on a wire of the test's between hosts.
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { chassisTable, hostSessionsTable, learned, type EncapType, type StageOut } from "#app";
+import { chassisTable, hostSessionsTable, learned, observedId, observedTable, type EncapType, type StageOut } from "#app";
 import { Harness } from "../../test/support/harness.ts";
+import { peerPortName } from "../overlay/model.ts";
+import { explains } from "./explain.ts";
 import { probeFrame } from "./frames.ts";
 import { forgedTable, tunnelTable, type TunnelSeen } from "./model.ts";
 import { problems } from "./problems.ts";
@@ -120,6 +122,43 @@ test("a cut in one direction is one problem that names it; in both, another; of 
   wire = () => 1464;
   await pass(10);
   expect(texts()).toEqual([]);
+});
+
+test("a tunnel that was down when a host of it went is so as far as is known; else what BFD of the other host says", async () => {
+  for (const id of ["hv1", "hv2", "hv3"]) await join(id);
+  confirmAll();
+  await pass(5);
+  const known = (from: string, to: string): unknown => explains.tunnel!(h.view, from, to, "geneve");
+  const session = (id: string, openflow: boolean): void => h.facts.learn(learned(hostSessionsTable, id, { id, openflow, ovsdb: true, startedAt: undefined, lostAt: undefined }));
+  const bfd = (at: string, to: string, state: string): void => {
+    const name = peerPortName(h.view.get(chassisTable, to)!.key);
+    h.facts.learn(learned(observedTable, at, { id: observedId(at, "Interface", name), chassis: at, table: "Interface", name, columns: { bfd_status: { state } } }));
+  };
+  wire = (from, to) => (from === "hv1" || to === "hv1" ? 0 : 1464);
+  await pass(10);
+  const { since } = seen().find(({ id }) => id.startsWith("hv1 hv2"))!;
+  h.away.add("hv1").add("hv3");
+  for (const id of ["hv1", "hv3"]) session(id, false);
+  await pass(20);
+  expect(known("hv1", "hv2")).toEqual({ state: "down", since, how: "as far as was last known" });
+  expect([known("hv2", "hv3"), states()]).toMatchObject([{ state: "unknown" }, { "hv1 hv2": "unknown" }]);
+  // What the database of the host says that is gone stands still.
+  bfd("hv3", "hv2", "down");
+  bfd("hv2", "hv3", "up");
+  expect([known("hv2", "hv3"), known("hv3", "hv2")]).toMatchObject([{ state: "unknown" }, { state: "unknown" }]);
+  bfd("hv2", "hv3", "down");
+  for (const [from, to] of [["hv2", "hv3"], ["hv3", "hv2"]] as const) expect(known(from, to)).toEqual({ state: "down", how: "as BFD at hv2 says" });
+  // Back again, it is measured anew.
+  h.away.delete("hv1");
+  session("hv1", true);
+  expect(known("hv1", "hv2")).toMatchObject({ state: "unknown" });
+  wire = () => 1464;
+  await pass(10);
+  expect(known("hv1", "hv2")).toMatchObject({ state: "up" });
+  h.away.add("hv1");
+  session("hv1", false);
+  await pass(5);
+  expect(known("hv1", "hv2")).toMatchObject({ state: "unknown" });
 });
 
 test("a host that is not connected is no problem of its tunnels: they are unknown", async () => {

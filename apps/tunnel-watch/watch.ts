@@ -251,6 +251,11 @@ class Watch {
     this.dirty.add(tunnel);
   }
 
+  private distrust(tunnel: Tunnel): void {
+    tunnel.distrust(this.host.clock.now());
+    this.dirty.add(tunnel);
+  }
+
   /** How long the way to a host and back takes: what of a probe's time is not the tunnel's. */
   private askHosts(now: number): void {
     let left = Math.min(ASKED_AT_ONCE, this.turns.allowance(now));
@@ -355,7 +360,7 @@ class Watch {
     if (host.strange.size < MARKS_MAX || host.strange.has(mark)) host.strange.set(mark, count);
     const isForged = host.strange.size >= MARKS_MAX || count % FORGED === 0;
     if (!isForged) return;
-    if (!this.isFlooded(chassis)) for (const { tunnels } of this.hosts.values()) for (const tunnel of tunnels.values()) if (tunnel.ends.to === chassis) this.forget(tunnel);
+    if (!this.isFlooded(chassis)) for (const { tunnels } of this.hosts.values()) for (const tunnel of tunnels.values()) if (tunnel.ends.to === chassis) this.distrust(tunnel);
     const since = this.host.view.fact(forgedTable, chassis)?.since ?? timestampOf(this.host.clock.now());
     this.host.learn([learned(forgedTable, chassis, { id: chassis, since })]);
   }

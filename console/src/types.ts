@@ -47,7 +47,7 @@ export interface TraceHop {
   readonly installed?: boolean;
 }
 export interface Trace {
-  readonly verdict: "delivered" | "dropped";
+  readonly verdict: "delivered" | "dropped" | "unknown";
   readonly delivered?: readonly { readonly switch: string; readonly port: string | number; readonly id?: string }[];
   readonly hops: readonly TraceHop[];
   readonly cause?: { readonly reason: string; readonly text: string; readonly resources?: readonly { readonly type: string; readonly id: string; readonly name?: string }[]; readonly cure?: { readonly text: string } | null } | null;

@@ -109,6 +109,8 @@ export interface TunnelKnown {
   readonly state: "up" | "down" | "unknown";
   /** RFC 3339; since when it has that state. */
   readonly since?: string;
+  /** By what, where that is not what is measured now, as words after the state: "as BFD at hv2 says". */
+  readonly how?: string;
   /** Whether the other direction carries what this one does not. */
   readonly oneWay?: boolean;
   /** Bytes of the largest IP packet inside that gets through, where it is less than it should be. */

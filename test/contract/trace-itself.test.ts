@@ -1,8 +1,9 @@
-// Traces that end before a switch has a say: a machine sends nothing to itself.
+// Traces of which no switch says how they end: a machine sends nothing to itself, and a switch that is not connected does not show what it has.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { askOf } from "#app";
 import { hookGuard } from "../../src/lib/hook-guard.ts";
 import { allTables } from "../../src/boot/registry.ts";
+import { explained } from "../../src/ops/trace/explain.ts";
 import { requestOf } from "../../src/ops/trace/request.ts";
 import { Tracer, type TraceAnswer } from "../../src/ops/trace/tracer.ts";
 import { Harness } from "../support/harness.ts";
@@ -63,4 +64,26 @@ test("to the sender's own address, by whatever name: its machine sends nothing; 
   const pair = await trace({ from: a.id, to: "10.0.1.200", protocol: "tcp", port: 22 });
   expect(pair.hops.map(({ table }) => table)).toContain("sg_in");
   expect(pair).toMatchObject({ verdict: "dropped", cause: { reason: "elsewhere", text: expect.stringContaining(`reached at port ${a.id}, by which the packet came in`), resources: [{ type: "port", id: a.id }] } });
+});
+
+test("over a switch that is not connected it is not known whether it arrives, there or back", async () => {
+  const security_groups = [await allowAll()];
+  const one = await net();
+  const [a, b, c] = [await port(one.id, "hv1", { security_groups }), await port(one.id, "hv1", { security_groups }), await port(one.id, "hv2", { security_groups })];
+  await h.settled();
+  const asked = { from: a.id, to: c.id, protocol: "tcp", port: 80 };
+  expect(await trace(asked)).toMatchObject({ verdict: "delivered", cause: null, answer: { verdict: "delivered", cause: null } });
+  expect(await trace({ ...asked, state: "installed" })).toMatchObject({
+    verdict: "unknown", delivered: [{ switch: "hv2", id: c.id }], notes: ["hv1 is not connected: what it should have is shown", "hv2 is not connected: what it should have is shown"],
+    cause: { reason: "not_connected", text: "would be delivered: hv1, hv2 are not connected, and what is there, and whether it runs, is not known", resources: [] },
+    answer: { verdict: "unknown", delivered: [{ switch: "hv1", id: a.id }], cause: { reason: "not_connected" } },
+  });
+  expect(await trace({ from: a.id, to: b.id, state: "installed" })).toMatchObject({ verdict: "unknown", cause: { text: expect.stringContaining("would be delivered: hv1 is not connected") } });
+  // What would not arrive in any case does not.
+  expect(await trace({ from: a.id, to: c.id, size: 9000, state: "installed" })).toMatchObject({ verdict: "dropped", cause: { reason: "mtu" } });
+  // A project is told that it is a fault of the network, and of which host not.
+  h.explain = (given) => explained(tracer, given);
+  const { body } = await h.call("GET", `/v2.0/axion/explain?from=${a.id}&to=${c.id}`, undefined, { "x-project-id": "p", "x-roles": "member" });
+  expect(body.explanation).toMatchObject({ verdict: "unknown", delivered: [{ id: c.id }], cause: { reason: "network_fault" }, answer: { verdict: "unknown" } });
+  expect(JSON.stringify(body)).not.toMatch(/hv[12]/);
 });

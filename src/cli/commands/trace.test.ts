@@ -76,6 +76,16 @@ dropped: security_group: no ingress rule of port p2 allows tcp 80 from 10.0.0.1
   expect(JSON.parse((await run("p1", "p2", "--json")).out)).toEqual(answer);
 });
 
+test("what would arrive, if a host did that is not connected", async () => {
+  const cause = { reason: "not_connected", text: "would be delivered: hv2 is not connected, and what is there, and whether it runs, is not known", resources: [], cure: { text: "axion problems says why" } };
+  answer = { ...delivered, verdict: "unknown", cause, answer: null };
+  const { code, out } = await run("p1", "p2");
+  expect([code, out.split("\n").slice(-4)]).toEqual([1, ["  out of hv2 by tap1 (p2)", "unknown: not_connected: would be delivered: hv2 is not connected, and what is there, and whether it runs, is not known", "  cure  axion problems says why", ""]]);
+  // And what answers it.
+  answer = { ...delivered, answer: { ...delivered, verdict: "unknown", cause } };
+  expect((await run("p1", "p2")).code).toBe(1);
+});
+
 test("what cannot be asked", async () => {
   for (const argv of [[], ["p1"], ["p1", "p2", "--switch", "hv1"], ["p1", "p2", "--port", "http"], ["p1", "p2", "--ct", "old"]]) expect([argv, (await run(...argv)).code]).toEqual([argv, 2]);
 });

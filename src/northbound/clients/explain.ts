@@ -13,7 +13,7 @@ interface Named {
 }
 /** A way of a packet, as a trace has it. */
 export interface TracedWay {
-  readonly verdict: "delivered" | "dropped";
+  readonly verdict: "delivered" | "dropped" | "unknown";
   readonly delivered: readonly { readonly id?: string }[];
   readonly hops: readonly { readonly table: string; readonly app: string; readonly rule: string; readonly resources: readonly Named[] }[];
   readonly cause: { readonly reason: string; readonly text: string; readonly resources: readonly Named[]; readonly cure: { readonly text: string; readonly call?: unknown } } | null;
@@ -28,7 +28,7 @@ const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
 /** Reasons that are the tenants' to know, and to mend, where all that they name is to be seen. */
 const OPEN: ReadonlySet<string> = new Set(["security_group", "port_security", "admin_state_down", "not_plugged", "unknown_address", "elsewhere", "no_gateway", "no_route", "unresolved", "not_served", "no_dhcp", "mtu", "ttl"]);
 /** Those of hosts and switches. */
-const OPERATORS: ReadonlySet<string> = new Set(["wrong_host", "tunnel_down", "port_closed", "missing_flow", "foreign_flow"]);
+const OPERATORS: ReadonlySet<string> = new Set(["wrong_host", "not_connected", "tunnel_down", "port_closed", "missing_flow", "foreign_flow"]);
 
 const tooMany = (): ApiError => new ApiError(503, "ServiceUnavailable", "Too many packets are explained at this time.", 1);
 

@@ -119,7 +119,7 @@ function explainPath(): Json {
   const text = { type: "string" };
   const resource = object({ type: text, id: text, name: text }, ["type", "id"]);
   const way: Record<string, Json> = {
-    verdict: { type: "string", enum: ["delivered", "dropped"] },
+    verdict: { type: "string", enum: ["delivered", "dropped", "unknown"] },
     delivered: { type: "array", items: object({ id: text }, ["id"]) },
     hops: { type: "array", items: object({ table: text, app: text, rule: text, resources: { type: "array", items: resource } }, ["table", "app", "rule", "resources"]) },
     cause: { type: ["object", "null"], properties: { reason: text, text, resources: { type: "array", items: resource }, cure: object({ text, call: { type: "object" } }, ["text"]) } },

@@ -79,6 +79,14 @@ export function ledBack(iface: string, start: PacketStart | undefined, has: (por
   };
 }
 
+/** It would arrive if switches that are not connected had what they should have. */
+export function notConnected(chassis: readonly string[]): PacketCause {
+  return {
+    reason: "not_connected", text: `would be delivered: ${chassis.join(", ")} ${chassis.length === 1 ? "is" : "are"} not connected, and what is there, and whether it runs, is not known`, resources: [],
+    cure: { text: "axion problems says why, and what helps; with the state desired (--state desired) what switches should have is all that counts" },
+  };
+}
+
 /** Where it ended, as apps are told. */
 export function stopOf({ layout }: Pick<TracerParts, "layout">, end: Ended | undefined, question: PacketQuestion | undefined, start: PacketStart | undefined, rule: string | undefined): PacketStop {
   const table = end?.hop === undefined ? undefined : layout.tableById(end.hop.table);
@@ -99,7 +107,7 @@ function tunnelCure({ why, from, to, known }: LosingTunnel): string {
     case "down":
       return known?.oneWay === true
         ? `see what lets packets pass from ${to} to ${from} and not from ${from} to ${to}: firewalls on the way, and routes`
-        : `see the network between ${from} and ${to}, firewalls on the way, and on ${to} that ovs-vswitchd runs and its tunnel address is the one it had (axion tunnels --switch ${to})`;
+        : `see the network between ${from} and ${to}, firewalls on the way, and on both that ovs-vswitchd runs (ovs-appctl -t ovs-vswitchd version answers) and the tunnel address is the one that the host had (axion tunnels --switch ${to})`;
   }
 }
 

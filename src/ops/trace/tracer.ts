@@ -8,7 +8,7 @@ import { BadQuery } from "../bad-query.ts";
 import { Named } from "../named.ts";
 import { beginning, behindOf, entranceOf, forwardsTo, takersOf, tunnelKnown } from "./apps.ts";
 import { Deadline, TraceBroken, waited, type Asking } from "./asking.ts";
-import { causeOf, differenceOn, elsewhere, ledBack, otherwise, toItself } from "./causes.ts";
+import { causeOf, differenceOn, elsewhere, ledBack, notConnected, otherwise, toItself } from "./causes.ts";
 import { Connections, type Phase } from "./connections.ts";
 import type { TracerParts } from "./parts.ts";
 import { SwitchView, type Ref, type Switches } from "./switch-view.ts";
@@ -67,7 +67,8 @@ export interface TraceCause extends Omit<PacketCause, "resources"> {
 }
 
 export interface OneWay {
-  readonly verdict: "delivered" | "dropped";
+  /** unknown: it would be delivered, but for switches on its way that are not connected. */
+  readonly verdict: "delivered" | "dropped" | "unknown";
   readonly delivered: readonly { readonly switch: string; readonly port: string; readonly id?: string }[];
   readonly hops: readonly TracedHop[];
   readonly cause: TraceCause | null;
@@ -186,7 +187,7 @@ export class Tracer {
     const { goal } = begun;
     const arrived = walked.delivered.find((d) => d.to === "guest" && d.iface !== what.from && (typeof goal !== "object" || isAt(d, goal)));
     const receiver = way.behind ?? (goal === "anywhere" ? arrived?.iface : begun.to ?? arrived?.iface);
-    if (!request.reverse || there.verdict !== "delivered" || arrived === undefined || receiver === undefined) return { ...there, answer: null };
+    if (!request.reverse || there.verdict === "dropped" || arrived === undefined || receiver === undefined) return { ...there, answer: null };
     return { ...there, answer: yield* this.back(receiver, what, arrived, { request, connections, open, deadline }) };
   }
 
@@ -243,20 +244,19 @@ export class Tracer {
     const delivered = walked.delivered.map(({ switch: id, port, iface }) => ({ switch: id, port, ...(iface !== undefined && { id: iface }) }));
     const punted = walked.ended.filter((e) => e.did === "punted");
     const notes = [...walked.notes];
-    const done = (verdict: OneWay["verdict"], cause: PacketCause | undefined, to = delivered): Way => ({
-      shown: { verdict, delivered: to, hops, cause: cause === undefined ? null : this.named(cause), notes }, walked,
-    });
+    const unsure = walked.unconnected.length === 0 ? undefined : this.named(notConnected(walked.unconnected));
+    const arrives = (to = delivered): Way => ({ shown: { verdict: unsure === undefined ? "delivered" : "unknown", delivered: to, hops, cause: unsure ?? null, notes }, walked });
     if (arrived) {
       // Nobody else had it in hand: it was turned back where it came from.
       const [back, ...others] = walked.delivered;
       if (others.length === 0 && back!.switch === chassis && BigInt(back!.ofport) === packet.get("in_port")) notes.push(`answered by the switch: what leaves by ${back!.port} is the answer`);
-      return done("delivered", undefined);
+      return arrives();
     }
     const other = otherwise(walked, start, (id) => this.macOf(id));
     const behind = goal === "none" && start?.to !== undefined && other !== undefined && forwardsTo(this.parts, other.iface!, start.to, start.address) ? other.iface! : undefined;
     if (behind !== undefined) {
       notes.push(`port ${start!.to!}, which has ${start!.address}, is plugged nowhere: it is taken to be behind port ${behind}, where it arrives, and which may send as that address; what the machine there does with it is not known here`);
-      return { ...done("delivered", undefined), behind };
+      return { ...arrives(), behind };
     }
     let cause: PacketCause | undefined;
     if (request.state === "installed") {
@@ -273,9 +273,9 @@ export class Tracer {
     if (taken !== undefined) {
       const app = taken.hop === undefined ? "" : (this.parts.layout.tableById(taken.hop.table)?.app ?? "");
       notes.push(`answered by the controller${app === "" ? "" : `, for ${app}`}: what it answers is not followed`);
-      return done("delivered", undefined, [...delivered, { switch: taken.switch, port: "CONTROLLER" }]);
+      return arrives([...delivered, { switch: taken.switch, port: "CONTROLLER" }]);
     }
-    return done("dropped", cause);
+    return { shown: { verdict: "dropped", delivered, hops, cause: this.named(cause), notes }, walked };
   }
 
   /** The packet's way; where a router of the physical network sends it on to a port, also from where it comes in again. */
@@ -291,7 +291,7 @@ export class Tracer {
     const on = yield* walk(of, { chassis: entrance.chassis, packet: came });
     return {
       hops: [...there.hops, ...on.hops], delivered: [...there.delivered.filter((d) => d !== left), ...on.delivered], ended: [...there.ended, ...on.ended],
-      notes: [...there.notes, `${out}, and is taken to send it on: it comes in again at ${entrance.chassis}`, ...on.notes],
+      notes: [...there.notes, `${out}, and is taken to send it on: it comes in again at ${entrance.chassis}`, ...on.notes], unconnected: [...new Set([...there.unconnected, ...on.unconnected])],
     };
   }
 

@@ -64,6 +64,8 @@ export interface Walk {
   readonly delivered: readonly Delivered[];
   readonly ended: readonly Ended[];
   readonly notes: readonly string[];
+  /** Switches on the way that are not connected, where what switches have was to count. */
+  readonly unconnected: readonly string[];
 }
 
 export interface WalkParts {
@@ -93,6 +95,7 @@ export function* walk(parts: WalkParts, first: Arrival): Asking<Walk> {
   const delivered: Delivered[] = [];
   const ended: Ended[] = [];
   const notes = new Set<string>();
+  const unconnected = new Set<string>();
   const queue: Arrival[] = [first];
   for (let n = 0; queue.length > 0; n++) {
     if (n === ARRIVALS) {
@@ -102,7 +105,10 @@ export function* walk(parts: WalkParts, first: Arrival): Asking<Walk> {
     const { chassis, packet } = queue.shift()!;
     parts.deadline.check();
     const view = yield* parts.open(chassis);
-    if (!view.answers && !parts.desired) notes.add(`${chassis} is not connected: what it should have is shown`);
+    if (!view.answers && !parts.desired) {
+      unconnected.add(chassis);
+      notes.add(`${chassis} is not connected: what it should have is shown`);
+    }
     const result = yield* run(parts, view, packet);
     const passes = result.passes.map((pass) => [...hopsOf(pass.steps)]);
     for (const list of passes) for (const [i, hop] of list.entries()) hops.push({ switch: chassis, hop, begins: i === 0 });
@@ -131,7 +137,7 @@ export function* walk(parts: WalkParts, first: Arrival): Asking<Walk> {
     }
     if (result.error !== undefined) notes.add(`${chassis}: ${result.error.text}`);
   }
-  return { hops, delivered, ended, notes: [...notes] };
+  return { hops, delivered, ended, notes: [...notes], unconnected: [...unconnected] };
 }
 
 /** What the interpreter says of a port that packets do not leave by. */
@@ -183,7 +189,7 @@ function* leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, hop: Ho
     const known = peer === undefined ? undefined : parts.tunnel(chassis, peer.id, own!.type);
     const lost = (why: LosingTunnel["why"], to: string, reason: string): Ended => ({ switch: chassis, hop, did: "lost", packet, reason, tunnel: { why, from: chassis, to, known } });
     if (peer === undefined) return lost("stranger", far, `there is no host with the tunnel address ${far}`);
-    if (known?.state === "down") return lost("down", peer.id, `the ${own!.type} tunnel from ${chassis} to ${peer.id} carries nothing${known.since === undefined ? "" : `, since ${known.since}`}${known.oneWay === true ? "; that from there does" : ""}`);
+    if (known?.state === "down") return lost("down", peer.id, `the ${own!.type} tunnel from ${chassis} to ${peer.id} carries nothing${known.since === undefined ? "" : `, since ${known.since}`}${known.how === undefined ? "" : `, ${known.how}`}${known.oneWay === true ? "; that from there does" : ""}`);
     if (known?.mtu !== undefined && packet.length !== undefined && packet.length > known.mtu + ETHERNET) return lost("narrow", peer.id, `packets of more than ${known.mtu} bytes do not get from ${chassis} to ${peer.id} by ${own!.type}`);
     return { chassis: peer.id, packet: arriving(packet, output.port, rows.get(chassisTable, chassis)?.encap_ip ?? "") };
   }

@@ -29,10 +29,12 @@ const types = nightly ? (["geneve", "vxlan", "gre"] as const) : (["geneve"] as c
 
 describe.skipIf(Lab.missing().length > 0).each(types)("%s", (type) => {
   let cloud: Cloud;
+  let ports: string[];
   beforeAll(async () => {
     cloud = await Cloud.create({ hypervisors: 3, encapTypes: [type] });
     const net = await cloud.network("10.0.0.0/24");
-    for (const hv of cloud.hypervisors) await cloud.instance(hv, net);
+    ports = [];
+    for (const hv of cloud.hypervisors) ports.push((await cloud.instance(hv, net)).port.id);
     await cloud.synced();
   });
   afterAll(() => cloud?.destroy());
@@ -82,6 +84,19 @@ describe.skipIf(Lab.missing().length > 0).each(types)("%s", (type) => {
   test("a firewall drops what one host sends to another: the direction is named", async () => {
     const problem = await shown("tunnel_down", () => drops(1, 2), () => lets(1, 2));
     expect(problem).toMatchObject({ severity: "error", switches: ["hv1", "hv2"], text: expect.stringMatching(new RegExp(`^what hv1 sends to hv2 by tunnel \\(${type}, .*\\) does not arrive, the other way it does$`)) as string });
+  });
+
+  test("ovs-vswitchd of a host ends: no trace over it is said to arrive", async () => {
+    await allUp();
+    const trace = async () => (await cloud.controller.ops<{ verdict?: string; cause?: { reason: string; text: string } | null }>("POST", "/trace", { from: ports[0], to: ports[2] })).body;
+    expect(await trace()).toMatchObject({ verdict: "delivered", cause: null });
+    await cloud.hv(3).killVswitchd();
+    let answer = await trace();
+    await until("it to be known", async () => (answer = await trace()).verdict === "unknown", { timeoutMs: 20_000 });
+    expect(answer.cause).toMatchObject({ reason: "not_connected", text: expect.stringContaining("would be delivered: hv3 is not connected") as string });
+    await cloud.hv(3).startVswitchd();
+    await until("it to arrive again", async () => (await trace()).verdict === "delivered", { timeoutMs: 30_000 });
+    await cloud.synced();
   });
 
   test("the link of a host has a smaller MTU: how large packets may be is found out", { tags: "long" }, async () => {
