@@ -23,7 +23,7 @@ export default {
   problems,
   problemKinds: {
     forged_probes: { cause: "probes of tunnels arrive at a host that nobody sent: a host that may send to it was taken over, or sends what it should not", cure: "look which host sends them (frames of EtherType 0x88b5 in its tunnels)" },
-    host_cut: { cause: "none of the tunnels of a host, with two others at least, carries anything, in one direction or both", cure: "look at the link that its tunnels run over, its address, and firewalls" },
+    host_cut: { cause: "none of the tunnels of a host, with two others at least, carries anything, in one direction or both", cure: "see whether ovs-vswitchd answers there (`ovs-appctl -t ovs-vswitchd version`); look at the link that its tunnels run over, its address, and firewalls" },
     mtu_too_small: { cause: "small packets get through a tunnel, and packets of the size that `--mtu` names do not", cure: "make the MTU of the links, or switches, between the hosts what `--mtu` says, or `--mtu` what they have" },
     tunnel_down: { cause: "what one host sends to another by tunnel does not arrive, four probes in a row", cure: "look whether it reaches the other's address, and whether a firewall lets the tunnel pass" },
   },

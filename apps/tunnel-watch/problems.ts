@@ -49,7 +49,8 @@ function cutHost(host: string, sides: ReadonlySet<Side>, of: readonly Readonly<T
     kind: "host_cut", severity: "error", since: oldest(of), switches: [host],
     text: sides.size === 2 ? `${host} and the ${others} hosts that it has tunnels with do not reach each other`
       : sides.has("to") ? `nothing arrives at ${host} by tunnel, of what ${others} hosts send; what it sends does` : `nothing arrives of what ${host} sends by tunnel to ${others} hosts; what they send does`,
-    cure: { text: `look on ${host} whether the link that the tunnels run over is up, and has the address axion-encap-ip, and whether a firewall there or before it lets ${typesOf(of)} pass, both ways` },
+    // One that hangs sends nothing either.
+    cure: { text: `${sides.size === 2 ? `see on ${host} whether ovs-vswitchd answers (ovs-appctl -t ovs-vswitchd version); else look there` : `look on ${host}`} whether the link that the tunnels run over is up, and has the address axion-encap-ip, and whether a firewall there or before it lets ${typesOf(of)} pass, both ways` },
   };
 }
 

@@ -116,7 +116,7 @@ test("a cut in one direction is one problem that names it; in both, another; of 
   wire = (from, to) => (from === "hv3" || to === "hv3" ? 0 : 1464);
   await pass(10);
   expect(texts()).toEqual(["host_cut: hv3 and the 3 hosts that it has tunnels with do not reach each other"]);
-  expect(problems(h.view)).toMatchObject([{ severity: "error", switches: ["hv3"] }]);
+  expect(problems(h.view)).toMatchObject([{ severity: "error", switches: ["hv3"], cure: { text: expect.stringMatching(/^see on hv3 whether ovs-vswitchd answers \(ovs-appctl -t ovs-vswitchd version\); else look there whether the link/) as string } }]);
   expect(gauges.find((g) => g.name === "axion_tunnels")!.read(h.view)).toEqual([{ labels: { state: "down" }, value: 6 }, { labels: { state: "unknown" }, value: 0 }, { labels: { state: "up" }, value: 6 }]);
   expect([...opsLists[0]!.rows(h.view, { switch: "hv1", state: "down" })]).toMatchObject([{ from: "hv1", to: "hv3", bfd: null }, { from: "hv3", to: "hv1" }]);
   wire = () => 1464;

@@ -96,7 +96,8 @@ describe("a switch that does not connect", () => {
     await eventually("the host", () => w.info() !== undefined && disconnected(w) !== undefined);
     const { text, since, cure } = disconnected(w)!;
     expect(text).toBe(`the database of hv1 is connected, its switch is not: it was told tcp:203.0.113.9:${w.ports.openflow} for OpenFlow, and has not come since the controller started`);
-    for (const word of ["--advertise", "--openflow", "firewall", "hv1"]) expect(cure.text).toContain(word);
+    // Its database is reached by the same network: what else there is comes behind that.
+    expect(cure.text).toMatch(/^see on hv1 whether ovs-vswitchd runs and answers: ovs-appctl -t ovs-vswitchd version .*systemctl status ovs-vswitchd.*--advertise and --openflow.*firewall/);
     expect(since).toBe(w.info()!.since);
     expect(Date.parse(since)).toBeGreaterThan(Date.parse(w.southbound.problems().find((p) => p.kind === "plain_tcp")?.since ?? "2000-01-01"));
   });

@@ -212,7 +212,8 @@ function disconnected(id: string, target: Switch | undefined, host: Host | undef
   }
   return {
     text: `the database of ${id} is connected, its switch is not: it was told ${host.openflowTarget} for OpenFlow${target === undefined ? ", and has not come since the controller started" : "; it keeps its flows, and gets no changes"}`,
-    cure: { text: `see that ${id} reaches this address: --advertise and --openflow of the controller say which it is, a firewall between may drop it; ovs-vsctl show on ${id} says is_connected when it does` },
+    // That the database is there says that the host is, and is reached; what the row of a Controller says stands still while ovs-vswitchd does.
+    cure: { text: `see on ${id} whether ovs-vswitchd runs and answers: ovs-appctl -t ovs-vswitchd version ends at once then, and systemctl status ovs-vswitchd says why it does not run; else whether ${id} reaches this address: --advertise and --openflow of the controller say which it is, a firewall between may drop it; ovs-vsctl show on ${id} says is_connected when it does, or as it was when ovs-vswitchd last ran` },
   };
 }
 
