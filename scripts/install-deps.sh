@@ -22,11 +22,14 @@ npm_packages() {
   if [ -f "$hidden" ] && { [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] || [ ! package-lock.json -nt "$hidden" ]; }; then return; fi
   say "installing npm packages ..."
   # A machine that finds no names has npm wait for each of some hundred packages: hours, without a word. One question tells.
-  local answers=(--prefer-offline)
-  if ! within timeout 60 npm view commander version >/dev/null 2>&1; then
+  local answers=(--prefer-offline) said status=0
+  said=$(mktemp)
+  within timeout 60 npm view commander version >"$said" 2>&1 || status=$?
+  if [ $status = 124 ] || { [ $status != 0 ] && grep -qE "EAI_AGAIN|ENOTFOUND|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT" "$said"; }; then
     answers=(--offline)
     say "the npm registry does not answer within a minute: what npm has stored is used"
   fi
+  rm -f "$said"
   # dev: the compiler is among them, whatever NODE_ENV says
   within npm ci --include=dev --no-audit --no-fund --loglevel=error "${answers[@]}" >&2 ||
     die "npm packages could not be installed; see above; when this machine reaches the registry (npm ping): npm ci"

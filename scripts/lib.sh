@@ -39,7 +39,7 @@ machine_state() {
   cksum /etc/resolv.conf /etc/hosts 2>/dev/null || true
   echo "host name $(uname -n)"
   ip rule show 2>/dev/null | sed "s/^/rule /" || true
-  as_root nft list ruleset 2>/dev/null | sed -E "s/packets [0-9]+ bytes [0-9]+//; s/^/nft /" || true
+  as_root nft --stateless list ruleset 2>/dev/null | sed -E "s/ expires [0-9a-z]+//g; s/^/nft /" || true
 }
 
 deps() { within bash scripts/install-deps.sh "$@"; }

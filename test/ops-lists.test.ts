@@ -133,3 +133,12 @@ test("that nothing is logged is said where no log is: it is no word of what is d
   expect(await why(`log=${log}`)).toEqual(["[]", `log ${log} is off: openstack network log set --enable ${log}`]);
   expect(await why("port=web&project=p")).toEqual(["[]", expect.stringMatching(/^no log that is on is of port/)]);
 });
+
+test("what a host causes is asked for by its id, whatever a project calls so", async () => {
+  const { id } = await h.create("port", { network_id: ids.network, name: "hv1" }, p);
+  await h.settled();
+  const named = new Named(allTables(h.apps), h.view);
+  expect(named.idOf("resource", "hv1")).toBe("hv1");
+  expect(named.idOf("port", "hv1", { types: ["port"] })).toBe(id);
+  expect((await get("/flows?resource=hv1")).status).toBe(200);
+});

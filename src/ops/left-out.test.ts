@@ -46,6 +46,22 @@ test("a rule that throws is a fault of its app", async () => {
   expect(problems.now()).toMatchObject([{ kind: "flows_left_out", text: "rule grouped of a fails for one entity, what it makes of it is left out on every switch: a bug", cure: { text: expect.stringContaining("a fault of the app a") } }]);
 });
 
+test("a rule that fails for a great many is told of by some, counted by all, until the last runs well", async () => {
+  const { w, problems } = await made();
+  const all = Array.from({ length: 300 }, (_, n) => n + 1);
+  const become = (some: readonly number[], note: string) => w.change((tx) => some.forEach((n) => tx.put(ports, port(n, { mac: `02:00:00:00:0${n >> 8}:${(n & 255).toString(16).padStart(2, "0")}`, note }))));
+  const told = () => problems.now().map(({ text }) => /fails for (\S+ \S+), .*: (.*)$/.exec(text)!.slice(1));
+  await become(all, "broken");
+  expect(told()).toEqual([["300 entities", "a bug"]]);
+  expect(problems.now()[0]!.resources).toHaveLength(20);
+  await become(all, "broken");
+  expect(told()).toEqual([["300 entities", "a bug"]]);
+  await become(all.slice(0, 299), "1");
+  expect(told()).toEqual([["one entity", expect.stringMatching(/^a bug$|^the controller's log says why$/)]]);
+  await become(all, "1");
+  expect(problems.now()).toEqual([]);
+});
+
 test("two rules that differ, and conjunctions that a flow has no room for, are problems while they are so", async () => {
   const differs = [onPort("first", (p, _view, out) => out.flow(chassisScope("h1"), "t_in", to(mac(1), p.note === "same" ? 2 : 1))), onPort("second", (_p, _view, out) => out.flow(chassisScope("h1"), "t_in", to(mac(1), 2)))];
   const w = await World.make({ name: "a", rules: differs });

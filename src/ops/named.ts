@@ -1,6 +1,6 @@
 // What operators name: resources of the API by their ids, or the names that they have. Who names what is not there is told so: an answer with nothing in it
 // reads as if there was nothing to tell of it.
-import type { AnyTable, ReadView, Row, Table } from "#app";
+import { chassisTable, type AnyTable, type ReadView, type Row, type Table } from "#app";
 import { BadQuery } from "./bad-query.ts";
 
 interface NamedResource {
@@ -33,10 +33,12 @@ const projectOf = ({ project_id: project }: Owned): string | undefined => (typeo
 export class Named {
   private readonly view: Rows;
   private readonly byType: ReadonlyMap<string, Table<Owned>>;
+  private readonly hasHosts: boolean;
 
   /** `tables`: every one, of which those of resources count. */
   constructor(tables: readonly AnyTable[], view: Rows) {
     this.view = view;
+    this.hasHosts = tables.includes(chassisTable);
     this.byType = new Map(tables.flatMap((table) => (table.resource === undefined ? [] : [[table.resource, table as Table<Owned>] as const])));
   }
 
@@ -46,6 +48,8 @@ export class Named {
    */
   idOf(parameter: string, text: string, { types, project }: Among = {}): string | undefined {
     const tables = this.tables(types);
+    // A host is none of the API's resources, and what it causes is asked for by its id: that is not to be taken by who calls a port so.
+    if (types === undefined && this.hasHosts && this.view.get(chassisTable, text) !== undefined) return text;
     if (text === "" || tables.some(([, table]) => this.view.get(table, text) !== undefined)) return text === "" ? undefined : text;
     const own = project === undefined ? [] : this.called(text, tables, (row) => row.project_id === project);
     const found = own.length > 0 ? own : this.called(text, tables);

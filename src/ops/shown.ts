@@ -34,7 +34,7 @@ export function appLists(server: OpsServer, parts: ShownParts): void {
         // What was deleted may still have rows: what is there is shown.
         if (first.done === true && missing !== undefined) throw missing;
         const why = first.done === true ? list.whyEmpty?.(parts.view, asked) : undefined;
-        if (why !== undefined) reply.header(WHY_EMPTY, why);
+        if (why !== undefined) reply.header(WHY_EMPTY, why.replace(/[^\x20-\x7e]/g, "?"));
         const body = Readable.from(arrayOf(begun(first, rows)), { objectMode: false });
         body.on("error", (error) => parts.log.warn({ app: app.name, reason: error.message, url: request.url }, "a list broke off"));
         return reply.header("content-type", "application/json; charset=utf-8").send(body);

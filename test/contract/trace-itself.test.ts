@@ -66,6 +66,15 @@ test("to the sender's own address, by whatever name: its machine sends nothing; 
   expect(pair).toMatchObject({ verdict: "dropped", cause: { reason: "elsewhere", text: expect.stringContaining(`reached at port ${a.id}, by which the packet came in`), resources: [{ type: "port", id: a.id }] } });
 });
 
+test("an address is that address, whatever a port is called", async () => {
+  const security_groups = [await allowAll()];
+  const one = await net();
+  const [a, b] = [await port(one.id, "hv1", { security_groups }), await port(one.id, "hv2", { security_groups })];
+  await port(one.id, "hv2", { security_groups, name: ip(b) });
+  await h.settled();
+  expect(await tracer.trace({ ...requestOf({ from: a.id, to: ip(b), state: "desired" }), names: true })).toMatchObject({ verdict: "delivered", delivered: [{ switch: "hv2", id: b.id }] });
+});
+
 test("over a switch that is not connected it is not known whether it arrives, there or back", async () => {
   const security_groups = [await allowAll()];
   const one = await net();

@@ -1,6 +1,6 @@
 // The flow dump: desired flows with why they exist, what a switch really has, and the difference of the two.
 import { decodeInstructions, decodeMatch, FLOW_MOD_MATCH_OFFSET, formatInstructions, formatMatch, OpenFlowError, type FlowStatsView } from "node-openflow";
-import { chassisTable, type AnyTable, type App, type Clock } from "#app";
+import type { AnyTable, App, Clock } from "#app";
 import type { Delta, Flow } from "../../compiler/desired.ts";
 import type { Engine, Provenance } from "../../compiler/engine.ts";
 import type { Model } from "../../model/model.ts";
@@ -121,7 +121,7 @@ export class FlowDump {
     }
     const { apps, tables, view } = this.parts;
     if (app !== undefined && !apps.some((one) => one.name === app)) throw new BadQuery("app", `there is no app '${app.slice(0, 64)}'; there are ${apps.map((one) => one.name).join(", ")}`);
-    if (resource === undefined || view.get(chassisTable, resource) !== undefined) return query;
+    if (resource === undefined) return query;
     const id = new Named(tables, view).idOf("resource", resource);
     // Of the past there may be flows of what was deleted.
     if (id === undefined && at === undefined) throw new BadQuery("resource", `there is no API resource '${resource.slice(0, 64)}', and no flow because of one${pastOf(resource)}`);

@@ -171,7 +171,7 @@ export class Tracer {
       const { shown } = yield* this.way({ chassis, packet, question: undefined, start: undefined, request, connections, open, deadline });
       return { ...shown, answer: null };
     }
-    const what: PacketQuestion = request.names !== true ? request.what : { ...request.what, from: request.what.from === EXTERNAL ? EXTERNAL : this.portNamed(request.what.from, "from"), to: this.portNamed(request.what.to, "to") };
+    const what: PacketQuestion = request.names !== true ? request.what : { ...request.what, from: request.what.from === EXTERNAL ? EXTERNAL : this.portNamed(request.what.from, "from"), to: normalizeIp(request.what.to) === undefined ? this.portNamed(request.what.to, "to") : request.what.to };
     const begun = this.begin(what);
     if (normalizeIp(what.to) === undefined && !this.isPort(what.to)) throw new BadTrace("to", `there is no port ${what.to.slice(0, 64)}, and it is no address`, 404);
     if (isCause(begun)) return { ...this.stillborn(begun), answer: null };
@@ -244,24 +244,23 @@ export class Tracer {
     const delivered = walked.delivered.map(({ switch: id, port, iface }) => ({ switch: id, port, ...(iface !== undefined && { id: iface }) }));
     const punted = walked.ended.filter((e) => e.did === "punted");
     const notes = [...walked.notes];
-    const unsure = walked.unconnected.length === 0 ? undefined : this.named(notConnected(walked.unconnected));
-    const arrives = (to = delivered): Way => ({ shown: { verdict: unsure === undefined ? "delivered" : "unknown", delivered: to, hops, cause: unsure ?? null, notes }, walked });
-    if (arrived) {
+    const arrives = (over: readonly string[], to = delivered): Way => ({ shown: { verdict: over.length === 0 ? "delivered" : "unknown", delivered: to, hops, cause: over.length === 0 ? null : this.named(notConnected(over)), notes }, walked });
+    if (arrived !== undefined) {
       // Nobody else had it in hand: it was turned back where it came from.
       const [back, ...others] = walked.delivered;
       if (others.length === 0 && back!.switch === chassis && BigInt(back!.ofport) === packet.get("in_port")) notes.push(`answered by the switch: what leaves by ${back!.port} is the answer`);
-      return arrives();
+      return arrives(arrived.unconnected);
     }
     const other = otherwise(walked, start, (id) => this.macOf(id));
     const behind = goal === "none" && start?.to !== undefined && other !== undefined && forwardsTo(this.parts, other.iface!, start.to, start.address) ? other.iface! : undefined;
     if (behind !== undefined) {
       notes.push(`port ${start!.to!}, which has ${start!.address}, is plugged nowhere: it is taken to be behind port ${behind}, where it arrives, and which may send as that address; what the machine there does with it is not known here`);
-      return { ...arrives(), behind };
+      return { ...arrives(other!.unconnected), behind };
     }
     let cause: PacketCause | undefined;
     if (request.state === "installed") {
       const wanted = yield* follow({ ...walkParts, desired: true, connections: before });
-      cause = yield* differenceOn(this.parts, walked, reached(wanted, goal), open);
+      cause = yield* differenceOn(this.parts, walked, reached(wanted, goal) !== undefined, open);
     }
     const end = deciding(walked.ended);
     const has = (port: string, address: string): boolean => this.hasAddress(port, address);
@@ -273,7 +272,7 @@ export class Tracer {
     if (taken !== undefined) {
       const app = taken.hop === undefined ? "" : (this.parts.layout.tableById(taken.hop.table)?.app ?? "");
       notes.push(`answered by the controller${app === "" ? "" : `, for ${app}`}: what it answers is not followed`);
-      return arrives([...delivered, { switch: taken.switch, port: "CONTROLLER" }]);
+      return arrives(taken.unconnected ?? [], [...delivered, { switch: taken.switch, port: "CONTROLLER" }]);
     }
     return { shown: { verdict: "dropped", delivered, hops, cause: this.named(cause), notes }, walked };
   }
@@ -288,10 +287,10 @@ export class Tracer {
     const ttl = (question.ttl ?? DEFAULT_TTL) - 1;
     if (entrance === undefined || ttl === 0) return { ...there, notes: [...there.notes, `${out}: what that does with it is not known here`] };
     const came = packetOf({ ofport: entrance.ofport, fields: { ...start.fields, vlan_vid: entrance.vlan === null ? VLAN_NONE : VLAN_PRESENT | entrance.vlan, eth_src: start.fields.eth_dst!, eth_dst: entrance.mac, ip_ttl: ttl } }, question);
-    const on = yield* walk(of, { chassis: entrance.chassis, packet: came });
+    const on = yield* walk(of, { chassis: entrance.chassis, packet: came, unconnected: left.unconnected });
     return {
       hops: [...there.hops, ...on.hops], delivered: [...there.delivered.filter((d) => d !== left), ...on.delivered], ended: [...there.ended, ...on.ended],
-      notes: [...there.notes, `${out}, and is taken to send it on: it comes in again at ${entrance.chassis}`, ...on.notes], unconnected: [...new Set([...there.unconnected, ...on.unconnected])],
+      notes: [...there.notes, `${out}, and is taken to send it on: it comes in again at ${entrance.chassis}`, ...on.notes],
     };
   }
 
@@ -377,10 +376,11 @@ const ARP_SIZE = 28;
 const DEFAULT_SIZE = 84;
 const DEFAULT_TTL = 64;
 
-function reached({ delivered }: Walk, goal: PacketStart["goal"]): boolean {
-  if (goal === "none") return false;
-  if (goal === "outside") return delivered.some(({ to }) => to === "outside");
-  return goal === "anywhere" ? delivered.length > 0 : delivered.some((d) => isAt(d, goal));
+/** The copy that is where the packet is to go; of several the one of whose way most is known. */
+function reached({ delivered }: Walk, goal: PacketStart["goal"]): Delivered | undefined {
+  if (goal === "none") return undefined;
+  const there = goal === "anywhere" ? delivered : delivered.filter((d) => (goal === "outside" ? d.to === "outside" : isAt(d, goal)));
+  return there.find(({ unconnected }) => unconnected.length === 0) ?? there[0];
 }
 const isAt = ({ switch: chassis, ofport, vlan }: Delivered, goal: PacketGoal): boolean => chassis === goal.chassis && ofport === goal.ofport && vlan === goal.vlan;
 /** With which a port behind another's interface sends. */

@@ -35,6 +35,8 @@ export interface Delivered {
   readonly to: "guest" | "outside";
   readonly packet: Packet;
   readonly bytes: number | undefined;
+  /** Switches on its way that are not connected, where what switches have was to count. */
+  readonly unconnected: readonly string[];
 }
 
 /** A copy that ended. */
@@ -50,6 +52,8 @@ export interface Ended {
   readonly port?: { readonly name: string; readonly tunnel: boolean };
   /** It would have left by the port that it came in by, which no switch does: to the guest there, by its iface-id, or the port behind it that the tag is of. */
   readonly turned?: { readonly iface: string | undefined };
+  /** Of what was punted: as of what was delivered. */
+  readonly unconnected?: readonly string[];
 }
 
 export interface LosingTunnel {
@@ -64,8 +68,6 @@ export interface Walk {
   readonly delivered: readonly Delivered[];
   readonly ended: readonly Ended[];
   readonly notes: readonly string[];
-  /** Switches on the way that are not connected, where what switches have was to count. */
-  readonly unconnected: readonly string[];
 }
 
 export interface WalkParts {
@@ -87,6 +89,8 @@ export interface WalkParts {
 interface Arrival {
   readonly chassis: string;
   readonly packet: Packet;
+  /** Of the switches before. */
+  readonly unconnected?: readonly string[];
 }
 
 /** @throws TraceBroken */
@@ -95,18 +99,18 @@ export function* walk(parts: WalkParts, first: Arrival): Asking<Walk> {
   const delivered: Delivered[] = [];
   const ended: Ended[] = [];
   const notes = new Set<string>();
-  const unconnected = new Set<string>();
   const queue: Arrival[] = [first];
   for (let n = 0; queue.length > 0; n++) {
     if (n === ARRIVALS) {
       notes.add(`more than ${ARRIVALS} copies of the packet: the rest is not followed`);
       break;
     }
-    const { chassis, packet } = queue.shift()!;
+    const { chassis, packet, unconnected: before = [] } = queue.shift()!;
     parts.deadline.check();
     const view = yield* parts.open(chassis);
-    if (!view.answers && !parts.desired) {
-      unconnected.add(chassis);
+    const isUnknown = !view.answers && !parts.desired;
+    const unconnected = isUnknown && !before.includes(chassis) ? [...before, chassis] : before;
+    if (isUnknown) {
       notes.add(`${chassis} is not connected: what it should have is shown`);
     }
     const result = yield* run(parts, view, packet);
@@ -126,18 +130,18 @@ export function* walk(parts: WalkParts, first: Arrival): Asking<Walk> {
         continue;
       }
       const left = yield* leave(parts, view, output, hopOf(output));
-      if ("chassis" in left) queue.push(left);
+      if ("chassis" in left) queue.push({ ...left, unconnected });
       else if ("did" in left) ended.push(left);
-      else delivered.push(left);
+      else delivered.push({ ...left, unconnected });
     }
-    for (const punt of result.punts) if (!parts.copies(punt.table)) ended.push({ switch: chassis, hop: hopOf(punt), did: "punted", packet: punt.packet, reason: "goes to the controller" });
+    for (const punt of result.punts) if (!parts.copies(punt.table)) ended.push({ switch: chassis, hop: hopOf(punt), did: "punted", packet: punt.packet, reason: "goes to the controller", unconnected });
     for (const drop of result.drops) {
       const final = result.passes[drop.pass]?.final ?? packet;
       ended.push({ switch: chassis, hop: hopOf(drop), did: "dropped", packet: final, reason: drop.reason, ...shutPort(view, drop.reason), ...turnedBack(parts, chassis, final, drop.reason) });
     }
     if (result.error !== undefined) notes.add(`${chassis}: ${result.error.text}`);
   }
-  return { hops, delivered, ended, notes: [...notes], unconnected: [...unconnected] };
+  return { hops, delivered, ended, notes: [...notes] };
 }
 
 /** What the interpreter says of a port that packets do not leave by. */
@@ -178,7 +182,7 @@ function* run({ connections, desired }: WalkParts, view: SwitchView, packet: Pac
 const nameOf = (view: SwitchView, port: number): string => view.ports.get(port)?.name ?? view.own.get(port)?.name ?? String(port);
 
 /** Where an output of a switch leads. */
-function* leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, hop: Hop<Ref> | undefined): Asking<Arrival | Delivered | Ended> {
+function* leave(parts: WalkParts, view: SwitchView, output: Output<Ref>, hop: Hop<Ref> | undefined): Asking<Arrival | Omit<Delivered, "unconnected"> | Ended> {
   const { chassis } = view;
   const { view: rows } = parts;
   const own = view.own.get(output.port);

@@ -288,7 +288,8 @@ export class Delivery {
         });
       }
     } catch (error) {
-      if (!(error instanceof OpenFlowError)) throw error;
+      // A count that is not had is lost; the delivery goes on.
+      if (!(error instanceof OpenFlowError)) this.options.log.error({ err: error, chassis: this.options.chassis }, "what a flow had counted in the end could not be read");
     }
   }
 

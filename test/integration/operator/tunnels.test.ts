@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
-import { Cloud } from "../../support/cloud.ts";
+import { Cloud, type Instance } from "../../support/cloud.ts";
 
 interface Problem {
   readonly kind: string;
@@ -30,11 +30,15 @@ const types = nightly ? (["geneve", "vxlan", "gre"] as const) : (["geneve"] as c
 describe.skipIf(Lab.missing().length > 0).each(types)("%s", (type) => {
   let cloud: Cloud;
   let ports: string[];
+  let first: Instance;
   beforeAll(async () => {
     cloud = await Cloud.create({ hypervisors: 3, encapTypes: [type] });
     const net = await cloud.network("10.0.0.0/24");
     ports = [];
-    for (const hv of cloud.hypervisors) ports.push((await cloud.instance(hv, net)).port.id);
+    for (const hv of cloud.hypervisors) {
+      const instance = await cloud.instance(hv, net);
+      if (ports.push(instance.port.id) === 1) first = instance;
+    }
     await cloud.synced();
   });
   afterAll(() => cloud?.destroy());
@@ -94,6 +98,12 @@ describe.skipIf(Lab.missing().length > 0).each(types)("%s", (type) => {
     let answer = await trace();
     await until("it to be known", async () => (answer = await trace()).verdict === "unknown", { timeoutMs: 20_000 });
     expect(answer.cause).toMatchObject({ reason: "not_connected", text: expect.stringContaining("would be delivered: hv3 is not connected") as string });
+    // Copies of a broadcast do not go over each other's hosts.
+    const ofport = (await cloud.hv(1).vsctl("--bare", "--columns=ofport", "find", "Interface", `external_ids:iface-id=${ports[0]!}`)).trim();
+    const flow = `udp,in_port=${ofport},dl_src=${String(first.port.mac_address)},dl_dst=ff:ff:ff:ff:ff:ff,nw_src=${first.ip},nw_dst=255.255.255.255,tp_src=9,tp_dst=9`;
+    const { body } = await cloud.controller.ops<{ verdict: string; delivered: { switch: string }[]; notes: string[] }>("POST", "/trace", { switch: "hv1", flow });
+    expect(body).toMatchObject({ verdict: "delivered", notes: expect.arrayContaining(["hv3 is not connected: what it should have is shown"]) as string[] });
+    expect(body.delivered.map((d) => d.switch).sort()).toEqual(["hv2", "hv3"]);
     await cloud.hv(3).startVswitchd();
     await until("it to arrive again", async () => (await trace()).verdict === "delivered", { timeoutMs: 30_000 });
     await cloud.synced();
