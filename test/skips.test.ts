@@ -24,6 +24,12 @@ test("every condition on which tests are skipped has a reason", () => {
   expect(unknown).toEqual([]);
 });
 
+test.skipIf(process.env.AXION_NIGHTLY === "1")("a test that is left out for itself alone has its own reason, not that of its group", () => {
+  const restore = join(root, "test/integration/cluster/restore.test.ts");
+  expect(whySkipped(restore, "a store that is put back beside a controller that is the master of its switches: these are not taken, and that is told; when it is gone they are")).toBe("the long form: npm run test:nightly");
+  expect(whySkipped(restore, "a store that is put back anything else")).toMatch(/^etcd is not installed/);
+});
+
 test("a run without a report has failed, and of a file that cannot be loaded is said why", async () => {
   const dir = mkdtempSync(join(tmpdir(), "axion-skips-"));
   const summary = (status: string): Promise<readonly [unknown, string]> =>
