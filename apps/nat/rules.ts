@@ -51,6 +51,11 @@ const WITH_ACK = { tcp_flags: { value: 0x010, mask: 0x010 } } as const;
  * address, so no connection has to say what becomes of it.
  */
 const OF_OTHERS = [{ ip_proto: ipProto.icmp, icmpv4_type: 0 }, { ip_proto: ipProto.tcp, ...WITH_ACK }] as const;
+/**
+ * +trk+inv, and translated: of a connection that is remembered from a time before another host had it, or seen in one direction alone, conntrack
+ * takes nothing for valid any more, yet knows what becomes of its addresses. Whoever it is for looks at its numbers himself.
+ */
+const [SENT_LATE, RECEIVED_LATE] = [{ value: 0x70, mask: 0x70 }, { value: 0xb0, mask: 0xb0 }] as const;
 /** It goes on whatever conntrack has said of it: what stays marked as invalid is dropped on its way. */
 const UNTRACK = [{ type: "ct_clear" }] as const;
 /** +trk+new+rel-inv: another connection spoke of it. */
@@ -289,6 +294,7 @@ const forwarding = nat.rule({
 /** What conntrack knows or has translated goes on to whom it is for, with the addresses that it has by now. */
 function toRouter(router: LiveRouter, zone: number, scope: Scope, out: Emit<typeof nat>): void {
   for (const table of ["nat_known", "nat_opened"] as const) out.flow(scope, table, { priority: 100, match: { ...tracked(zone), ct_state: VALID }, actions: routeTranslated(router) });
+  out.flow(scope, "nat_known", { priority: 160, match: { ...tracked(zone), ct_state: RECEIVED_LATE, ip_proto: ipProto.tcp, ...WITH_ACK }, actions: [...UNTRACK, ...routeTranslated(router)] });
 }
 
 /** Prefixes of the inside that are of the routing domain of a network outside: they leave by it as they are, and are reached from there. */
@@ -299,8 +305,9 @@ const ofDomain = (view: ReadView, routerId: string, networkId: string): string[]
 };
 
 function outAs(ip: string, mac: string, leaving: ReturnType<typeof trackedInto>, scope: Scope, out: Emit<typeof nat>): void {
-  const named = { match: { ...leaving, ipv4_src: ip }, actions: [setField("eth_src", mac), toStage("forward")] } as const;
-  for (const table of ["nat_leaving", "nat_named"] as const) out.flow(scope, table, { priority: 100, ...named });
+  const [match, actions] = [{ ...leaving, ipv4_src: ip }, [setField("eth_src", mac), toStage("forward")]] as const;
+  for (const table of ["nat_leaving", "nat_named"] as const) out.flow(scope, table, { priority: 100, match, actions });
+  out.flow(scope, "nat_leaving", { priority: 110, match: { ...match, ct_state: SENT_LATE, ip_proto: ipProto.tcp, ...WITH_ACK }, actions: [...UNTRACK, ...actions] });
 }
 
 /** What a router's zone on a host takes of the host's connection table in a second. */
