@@ -1,5 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { Api, type Shown, type Who } from "../../test/support/api/api.ts";
+import { subnetPoolTable, type SubnetPool } from "../subnet-pools/model.ts";
+import { mend } from "./api.ts";
 import { PREFIXES_MAX, scopedPoolTable } from "./model.ts";
 
 const admin = { project: "ops", roles: "admin" };
@@ -117,6 +119,20 @@ describe("subnet pools of a scope", () => {
     expect(await api.list(`subnetpools?address_scope_id=${s.id}`, p1)).toHaveLength(3);
     const tooMany = [...Array(PREFIXES_MAX + 1).keys()].map((n) => `2003:${(2 * n).toString(16)}::/48`);
     await no(400, "IllegalSubnetPoolAssociationToAddressScope", { prefixes: tooMany, address_scope_id: s.id });
+  });
+
+  test("are stored without it: an edition stored with a pool what a change had named, and could show none then", async () => {
+    const [s, other] = [await scope(), await scope()];
+    const p = await pool({ address_scope_id: s.id });
+    await api.change("subnetpool", p.id, { address_scope_id: other.id });
+    const row = api.model.view.get(subnetPoolTable, p.id)!;
+    expect(row).not.toHaveProperty("address_scope_id");
+    await api.model.transact({ requestId: "req-1", call: "an earlier edition" }, (tx) => tx.put(subnetPoolTable, { ...row, address_scope_id: s.id } as SubnetPool));
+    expect([...mend(api.model.view)].map(({ id }) => id)).toEqual([p.id]);
+    for (const { run } of mend(api.model.view)) await api.model.transact({ requestId: "req-2", call: "start" }, run);
+    expect(api.model.view.get(subnetPoolTable, p.id)).toEqual(row);
+    expect([...mend(api.model.view)]).toEqual([]);
+    expect(await api.list("subnetpools", p1)).toMatchObject([{ address_scope_id: other.id }]);
   });
 
   test("are not shared with those who do not have the scope", async () => {

@@ -1,7 +1,7 @@
 // The resource address_scope, and what it adds to subnet pools, networks and what stands on both.
 import {
   ACCESS_AS_SHARED, answer, badRequest, conflict, defineResource, EVERYBODY, extendResource, memberOf, orNull, parseCidr, reference,
-  type Alias, type ApiContext, type ExtendAll, type ReadView, type Sight, type StandardRow, type Tx,
+  type Alias, type ApiContext, type ExtendAll, type Mend, type ReadView, type Sight, type StandardRow, type Tx,
 } from "#app";
 import { networkResource } from "../l2/model.ts";
 import { routingDomainOf } from "../l3/model.ts";
@@ -118,6 +118,18 @@ const ofPool = extendResource(subnetPoolResource, {
   remove: (tx, row) => tx.delete(scopedPoolTable, row.id),
   present: (view, row) => ({ address_scope_id: view.get(scopedPoolTable, row.id)?.address_scope_id ?? null }),
 });
+
+/** An edition stored it with the pool too, as a change had named it; what is stored is what was meant then. */
+export function* mend(view: ReadView): Iterable<Mend> {
+  for (const pool of view.all(subnetPoolTable)) {
+    if (!Object.hasOwn(pool, "address_scope_id")) continue;
+    const run = (tx: Tx): void => {
+      const row = tx.get(subnetPoolTable, pool.id)!;
+      tx.put(subnetPoolTable, Object.fromEntries(Object.entries(row).filter(([name]) => name !== "address_scope_id")) as unknown as SubnetPool);
+    };
+    yield { table: subnetPoolTable, id: pool.id, why: `subnet pool ${pool.id} was stored with an address scope of its own`, run };
+  }
+}
 
 // ---- networks, and what of others stands on scopes ----
 

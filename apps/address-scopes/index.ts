@@ -1,6 +1,6 @@
 // Address scopes.
 import type { App } from "#app";
-import { aliases, answers, extend, extendAll, policies, references, resources } from "./api.ts";
+import { aliases, answers, extend, extendAll, mend, policies, references, resources } from "./api.ts";
 import { derive } from "./domains.ts";
 import { addressScopeTable, scopedPoolTable } from "./model.ts";
 
@@ -15,6 +15,7 @@ export default {
   references,
   extend,
   extendAll,
+  mend,
   aliases,
   policies,
   derive,

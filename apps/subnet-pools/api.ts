@@ -103,6 +103,8 @@ function onboard(tx: Tx, pool: SubnetPool, networkId: string, ctx: ApiContext): 
 
 // ---- subnet pools ----
 
+const CHANGEABLE = ["prefixes", "default_prefixlen", "min_prefixlen", "max_prefixlen", "default_quota", "is_default"] as const;
+
 const subnetPool = defineResource(subnetPoolResource, {
   collection: "subnetpools",
   about: "Prefixes from which subnets take theirs.",
@@ -146,7 +148,8 @@ const subnetPool = defineResource(subnetPoolResource, {
   },
 
   update(tx, row, changes, ctx) {
-    const { prefixes, ...others } = changes as Partial<SubnetPool>;
+    // Other apps' attributes are among the changes, and theirs to keep.
+    const { prefixes, ...others } = Object.fromEntries(CHANGEABLE.filter((name) => changes[name] !== undefined).map((name) => [name, changes[name]])) as Partial<SubnetPool>;
     let after: SubnetPool = { ...row, ...others };
     if (prefixes !== undefined) {
       const given = compacted(cidrsOf(prefixes));

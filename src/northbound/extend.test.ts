@@ -28,6 +28,9 @@ const lineResource = resourceHandle<Line>("line");
 const noteResource = resourceHandle<Note>("note");
 const MEMBER = { create: "rule:admin_only or (role:member and project_id:%(project_id)s)", get: "rule:admin_only or (role:reader and project_id:%(project_id)s)", update: "rule:admin_only or (role:member and project_id:%(project_id)s)", delete: "rule:admin_only or (role:member and project_id:%(project_id)s)" };
 
+/** Whether an order stores whatever it is given. */
+let greedy = false;
+
 const order = defineResource(orderResource, {
   collection: "orders",
   about: "What somebody wants.",
@@ -42,7 +45,7 @@ const order = defineResource(orderResource, {
     return row;
   },
   update(tx, row, changes) {
-    const after: Order = { ...row, ...changes };
+    const after: Order = { ...row, ...(greedy ? changes : changes.urgent === undefined ? {} : { urgent: changes.urgent as boolean }) };
     tx.put(orderTable, after);
     return after;
   },
@@ -204,6 +207,20 @@ describe("a question that an app asks of others", () => {
     const alone = await Api.make([shop, general]);
     expect((await alone.post(ORDERS, lines("nail", 100), as("p1"))).status).toBe(201);
     await alone.close();
+  });
+});
+
+describe("an attribute that an app presents", () => {
+  it("is not stored by the resource as well, which is told of it with the rest: that is refused before it is there", async () => {
+    const made = await make({ price: 5 });
+    const before = api.model.generation;
+    expect((await api.put(`${ORDERS}/${made.id}`, { order: { price: 7 } }, as("p1"))).status).toBe(200);
+    greedy = true;
+    expect((await api.put(`${ORDERS}/${made.id}`, { order: { price: 9 } }, as("p1"))).status).toBe(500);
+    greedy = false;
+    expect(api.model.generation).toBe(before + 1);
+    expect((await api.get(`${ORDERS}/${made.id}`, as("p1"))).body.order).toMatchObject({ price: 7, revision_number: 2 });
+    expect((await api.delete(`${ORDERS}/${made.id}`, as("p1"))).status).toBe(204);
   });
 });
 

@@ -195,6 +195,11 @@ const stamped = (kind: Kind, tx: Tx, row: StandardRow): StandardRow => ({
   ...(kind.standard.has("timestamps") ? { updated_at: tx.now } : {}),
 });
 
+/** A resource that stores whatever it is given has stored what another app keeps and presents: it would be shown twice, as it is and as it was. */
+function checkStored({ name: kind, presented }: Kind, before: StandardRow, row: StandardRow, given: Values): void {
+  for (const name in given) if (presented.has(name) && Object.hasOwn(row, name) && !Object.hasOwn(before, name)) throw new Error(`create or update of ${kind} stored ${name}, which is presented`);
+}
+
 export class Rows {
   private readonly registry: Registry;
 
@@ -234,6 +239,7 @@ export class Rows {
       tags: (input.tags as readonly string[] | undefined) ?? [],
     };
     let row = resource.create(tx, standard, input, ctx) as StandardRow;
+    checkStored(kind, standard, row, input);
     for (const extension of kind.extensions) {
       if (extension.create === undefined) continue;
       extension.create(tx, row, input, ctx);
@@ -267,6 +273,7 @@ export class Rows {
     if (changes.description !== undefined && kind.standard.has("description")) row = { ...row, description: changes.description as string };
     if (resource.update === undefined) tx.put(kind.table, row);
     else row = resource.update(tx, row, changes, ctx) as StandardRow;
+    checkStored(kind, before, row, changes);
     for (const extension of kind.extensions) {
       if (extension.update === undefined) continue;
       extension.update(tx, row, changes, ctx, before);

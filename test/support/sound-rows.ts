@@ -121,7 +121,11 @@ async function expectCounts(h: Harness, projects: readonly string[]): Promise<vo
     const { routers } = (await h.call("GET", "/v2.0/routers")).body as { routers: { project_id: string; routes: unknown[] }[] };
     expect(routes?.used ?? 0, `routes of a router of ${project}`).toBe(Math.max(0, ...routers.filter((r) => r.project_id === project).map((r) => r.routes.length)));
     for (const [resource, { used }] of Object.entries(rows)) {
-      if (!counted.has(resource)) counted.set(resource, Object.values((await h.call("GET", `/v2.0/${paths.get(resource)!}`)).body as object)[0] as never);
+      if (!counted.has(resource)) {
+        const { status, body } = await h.call("GET", `/v2.0/${paths.get(resource)!}`);
+        expect(status, `list of ${paths.get(resource)!}: ${JSON.stringify(body).slice(0, 500)}`).toBe(200);
+        counted.set(resource, Object.values(body)[0] as never);
+      }
       expect(used, `${resource}s of ${project}`).toBe(counted.get(resource)!.filter((row) => row.project_id === project).length);
     }
   }

@@ -5,6 +5,9 @@ import {
   type App, type BoundExtension, type Converter, type ResourceHandle, type StandardRow,
 } from "./support.ts";
 
+/** What a resource stores of what it is given: attributes of other apps are among the changes too. */
+const given = (changes: Readonly<Record<string, unknown>>, ...names: readonly string[]): Record<string, unknown> => Object.fromEntries(names.filter((name) => changes[name] !== undefined).map((name) => [name, changes[name]]));
+
 export interface FixedIp {
   readonly subnet_id?: string;
   readonly ip_address?: string;
@@ -70,7 +73,7 @@ const bed = defineResource(bedResource, {
     return row;
   },
   update(tx, row, changes) {
-    const next: Bed = { ...row, ...changes };
+    const next: Bed = { ...row, ...given(changes, "shared", "size", "admin_state_up") };
     tx.put(bedTable, next);
     return next;
   },
@@ -180,8 +183,9 @@ const plant = defineResource(plantResource, {
     tx.put(plantTable, row);
     return row;
   },
-  update(tx, row, { groups, ...changes }) {
-    const next: Plant = { ...row, ...changes };
+  update(tx, row, changes) {
+    const { groups } = changes;
+    const next: Plant = { ...row, ...given(changes, "device_owner", "device_id", "kind", "mac_address", "fixed_ips", "profile", "status") };
     if (groups !== undefined && (groups as unknown[]).length > 2) throw conflict("TooManyGroups", "at most two");
     tx.put(plantTable, next);
     return next;
