@@ -127,7 +127,7 @@ class Sequence {
         const parents = /\/v2\.0\/([^{]+)\/\{/.exec(path);
         const own = path.slice(path.lastIndexOf("/"));
         const collections = parents === null ? [path] : (await this.list(`/v2.0/${parents[1]!}`)).map(({ id }) => `/v2.0/${parents[1]!}/${id}${own}`);
-        for (const collection of collections) for (const { id, project_id } of await this.list(collection)) gone += await remove("DELETE", `${collection}/${own === "/quotas" ? (project_id ?? id) : id}`);
+        for (const collection of collections) for (const { id, project_id } of await this.list(collection)) gone += await remove("DELETE", `${collection}/${encodeURIComponent(own === "/quotas" ? (project_id ?? id) : id)}`);
       }
     }
     expect(refused).toEqual(new Map());
