@@ -136,6 +136,9 @@ test("packets of a sub-port fit its parent's interface; tags of others never pas
   const trunk = await make("trunk", { port_id: parent.id });
   const large = await port(wide);
   expect(await refused(() => add(trunk, [vlan(large, 5)]))).toBe("409 SubPortMtuGreaterThanTrunkPortMtu");
+  // What is only being made has no name yet that anybody could look for.
+  const { body } = await call("POST", "trunks", { trunk: { port_id: (await port(narrow)).id, sub_ports: [vlan(large, 5)] } });
+  for (const [id] of JSON.stringify(body).matchAll(/[0-9a-f-]{36}/g)) expect((await call("GET", `ports/${id}`)).status, id).toBe(200);
   expect((await add(trunk, [vlan(await port(narrow), 5)])).status).toBe(200);
   const transparent = await port(await network({ vlan_transparent: true }));
   expect(await refused(() => call("POST", "trunks", { trunk: { port_id: transparent.id } }))).toBe("409 TrunkParentTransparent");

@@ -92,7 +92,7 @@ function add(tx: Tx, trunk: Trunk, wanted: readonly Wanted[], ctx: ApiContext): 
       throw conflict("PortInUse", `Unable to complete operation on port ${id} for network ${port.network_id}. Port already has an attached device ${port.device_id}.`);
     }
     const mtu = mtuFor(tx, port);
-    if (mtu > most) throw conflict("SubPortMtuGreaterThanTrunkPortMtu", `MTU ${mtu} of port ${id} is greater than MTU ${most} of the parent ${parent.id} of trunk ${trunk.id}.`);
+    if (mtu > most) throw conflict("SubPortMtuGreaterThanTrunkPortMtu", `MTU ${mtu} of port ${id} is greater than MTU ${most} of port ${parent.id}, whose trunk it is.`);
     const vlan = type === "inherit" ? inherited(tx, port) : segmentation_id!;
     if (tx.count(subPortTable, "tag", `${trunk.id}/${vlan}`) > 0) throw duplicate(vlan, trunk.id);
     tx.put(subPortTable, { id, trunk_id: trunk.id, parent_id: parent.id, segmentation_id: vlan });

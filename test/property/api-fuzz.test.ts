@@ -77,7 +77,7 @@ async function fuzz(seed: number): Promise<void> {
       const about = (): string => `seed ${seed}, request ${n}: ${as} ${url} ${JSON.stringify(headers)} ${body === undefined ? "" : body.slice(0, 3000)}\n${answer.status} ${answer.text.slice(0, 1000)}\n${JSON.stringify(world.h.complaints.slice(-3))}`;
       if (isFault(answer)) expect.fail(about());
       if (answer.status >= 400) {
-        const wrong = wrongError(answer, as, decoded(url) + (body ?? ""));
+        const wrong = wrongError(answer, as, `${decoded(url)} ${body ?? ""}`);
         if (wrong !== undefined) expect.fail(`${wrong}: ${about()}`);
         if (known && requests.mistakes === 0 && /invalid attribute for (filtering|sort_keys)|Unrecognized attribute|not allowed in POST|Cannot update read-only/.test(answer.text)) expect.fail(`the description has more than is taken: ${about()}`);
         // A question makes what its project is to have, its first group: also if there is no answer to it.
