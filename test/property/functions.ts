@@ -55,7 +55,8 @@ interface Port {
   readonly id: string;
   readonly network_id: string;
   readonly device_owner: string;
-  readonly fixed_ips: readonly { readonly subnet_id: string; readonly ip_address: string }[];
+  /** Of an app that is left out at times. */
+  readonly fixed_ips?: readonly { readonly subnet_id: string; readonly ip_address: string }[];
 }
 interface Binding {
   readonly host: string;
@@ -138,7 +139,7 @@ export class FunctionsHistory extends History {
         const local = (await this.rows<{ readonly id: string; readonly network_id: string }>("local-ips")).filter((l) => l.network_id === its?.network_id);
         const at = `local_ips/${local[m % Math.max(1, local.length)]?.id}/port_associations`;
         const [first] = n === 5 ? await this.rows<{ readonly fixed_port_id: string }>(at) : [];
-        return first !== undefined ? this.ask("DELETE", `${at}/${first.fixed_port_id}`) : this.ask("POST", at, { port_association: { fixed_port_id: port, fixed_ip: its?.fixed_ips.find((f) => !f.ip_address.includes(":"))?.ip_address } });
+        return first !== undefined ? this.ask("DELETE", `${at}/${first.fixed_port_id}`) : this.ask("POST", at, { port_association: { fixed_port_id: port, fixed_ip: its?.fixed_ips?.find((f) => !f.ip_address.includes(":"))?.ip_address } });
       }
       case "log": {
         const id = await this.one("log/logs", n);
@@ -210,7 +211,7 @@ export class FunctionsHistory extends History {
       case "prefix": {
         const its = ((await this.ask("GET", `ports/${port}`)) as { readonly port: Port } | undefined)?.port;
         const pooled = (await this.rows<{ readonly id: string; readonly network_id: string; readonly subnetpool_id: string | null }>("subnets")).find((s) => s.network_id === its?.network_id && s.subnetpool_id !== null);
-        if (pooled !== undefined && its?.fixed_ips.every((f) => f.subnet_id !== pooled.id) === true) await this.change("port", port, { fixed_ips: [...its.fixed_ips, { subnet_id: pooled.id }] });
+        if (pooled !== undefined && its?.fixed_ips?.every((f) => f.subnet_id !== pooled.id) === true) await this.change("port", port, { fixed_ips: [...its.fixed_ips, { subnet_id: pooled.id }] });
         return this.change("port", port, { extra_dhcp_opts: [{ opt_name: "ia-pd", opt_value: m === 0 ? null : m % 2 === 0 ? "60" : "64", ip_version: 6 }] });
       }
       case "stateful":
@@ -300,7 +301,7 @@ export class FunctionsHistory extends History {
   }
 
   private async clearNetwork(network: string): Promise<void> {
-    for (const { id, device_owner, fixed_ips } of (await this.rows<Port>("ports")).filter((p) => p.network_id === network)) {
+    for (const { id, device_owner, fixed_ips = [] } of (await this.rows<Port>("ports")).filter((p) => p.network_id === network)) {
       if (device_owner === "network:router_interface") for (const router of this.ids.router!) for (const { subnet_id } of fixed_ips) await this.ask("PUT", `routers/${router}/remove_router_interface`, { subnet_id });
       else await this.ask("DELETE", `ports/${id}`);
     }
