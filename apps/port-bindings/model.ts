@@ -37,7 +37,7 @@ export function inactiveBinding(view: ReadView, portId: string, host: string): R
 /** Those that callers made, and the active one before them. */
 export function bindingsOf(view: ReadView, port: Port): Binding[] {
   const active = activeBinding(view, port);
-  return [...(active === undefined ? [] : [active]), ...view.by(inactiveBindingTable, "port", port.id).filter((b) => b.implied !== true).map((b) => shownOf(port, b))];
+  return [...(active === undefined ? [] : [active]), ...view.by(inactiveBindingTable, "port", port.id).filter((b) => b.implied !== true).toSorted((a, b) => (a.id < b.id ? -1 : 1)).map((b) => shownOf(port, b))];
 }
 
 /** An interface of a port where the port is not. */

@@ -47,6 +47,17 @@ test("a policy shows its rules of all types, and goes with them", async () => {
   expect((await call("GET", `qos/alias-dscp-marking-rules/${mark.id}`, undefined, admin)).status).toBe(404);
 });
 
+test("rules of a policy are shown in one order, whatever order they were made in and whenever the controller was started", async () => {
+  for (let i = 0; i < 8; i++) {
+    const { id } = await policy();
+    for (const direction of ["ingress", "egress"]) await rule(id, "bandwidth_limit", { max_kbps: 1000, direction });
+  }
+  const before = (await call("GET", "qos/policies")).body.policies;
+  for (const { rules } of before) expect(rules.map((r: Made) => r.id)).toEqual(rules.map((r: Made) => r.id).toSorted());
+  h = await h.restart();
+  expect((await call("GET", "qos/policies")).body.policies).toEqual(before);
+});
+
 test("a rule is had and changed by its own id too, by those who may by its policy's", async () => {
   const { id } = await policy();
   const limit = await rule(id, "bandwidth_limit", { max_kbps: 1000 });

@@ -65,9 +65,9 @@ const ruleKinds: readonly RuleKind[] = [
   }),
 ];
 
-/** All rules of a policy, by type. */
+/** All rules of a policy, by type and id. */
 export const rulesOf = (view: ReadView, policyId: string): { readonly type: string; readonly table: Table<RuleRow, "policy">; readonly row: RuleRow }[] =>
-  ruleKinds.flatMap(({ type, table }) => view.by(table, "policy", policyId).map((row) => ({ type, table, row })));
+  ruleKinds.flatMap(({ type, table }) => view.by(table, "policy", policyId).toSorted((a, b) => (a.id < b.id ? -1 : 1)).map((row) => ({ type, table, row })));
 
 const directionOf = (row: RuleRow): Direction => ("direction" in row ? row.direction : "egress");
 
@@ -161,7 +161,6 @@ function aliasOf(of: RuleKind): AnyResource {
       return aliased(tx, tx.get(of.table, row.id)!);
     },
     remove: (_tx, row, ctx) => ctx.remove(rule, row.id),
-    present: (_view, row) => ({ tenant_id: row.project_id }),
   }) as AnyResource;
 }
 

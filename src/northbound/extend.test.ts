@@ -30,6 +30,8 @@ const MEMBER = { create: "rule:admin_only or (role:member and project_id:%(proje
 
 /** Whether an order stores whatever it is given. */
 let greedy = false;
+/** Whether a line presents whose it is, which is shown anyway. */
+let tellsWhose = false;
 
 const order = defineResource(orderResource, {
   collection: "orders",
@@ -83,7 +85,7 @@ const line = defineResource(lineResource, {
     return row;
   },
   remove: (tx, row) => tx.delete(lineTable, row.id),
-  present: () => ({ wrapped: true, margin: 7 }),
+  present: (_view, row) => ({ wrapped: true, margin: 7, ...(tellsWhose && { tenant_id: row.project_id }) }),
 });
 
 const note = defineResource(noteResource, {
@@ -221,6 +223,18 @@ describe("an attribute that an app presents", () => {
     expect(api.model.generation).toBe(before + 1);
     expect((await api.get(`${ORDERS}/${made.id}`, as("p1"))).body.order).toMatchObject({ price: 7, revision_number: 2 });
     expect((await api.delete(`${ORDERS}/${made.id}`, as("p1"))).status).toBe(204);
+  });
+});
+
+describe("an attribute that is shown of a row", () => {
+  it("is not presented as well, tenant_id neither, which is shown of project_id: an answer had it twice", async () => {
+    const { lines } = await make({ lines: [{ article: "nail" }] });
+    const [{ id }] = lines as [{ id: string }];
+    tellsWhose = true;
+    const answer = await api.get(`/v2.0/lines/${id}`, as("p1"));
+    tellsWhose = false;
+    expect(answer.status).toBe(500);
+    expect((await api.get(`/v2.0/lines/${id}`, as("p1"))).body.line).toMatchObject({ tenant_id: "p1", project_id: "p1" });
   });
 });
 

@@ -131,7 +131,7 @@ export class Item {
   private checkPresented(key: string, by: number): void {
     const { kind, row } = this;
     if (kind.presented.has(key)) throw new Error(`${kind.name}: ${key} is presented twice`);
-    if (Object.hasOwn(row, key)) throw new Error(`${kind.name}: ${key} is presented, but it is a column of the row as well`);
+    if (column(row, key) !== undefined) throw new Error(`${kind.name}: ${key} is presented, but it is a column of the row as well`);
     if (!kind.attributes.has(key)) throw new Error(`${kind.name}: ${key} is presented, but no attribute of that name is declared`);
     kind.presented.set(key, by);
   }

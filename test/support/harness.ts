@@ -37,6 +37,7 @@ import { openStore } from "../../src/store/open.ts";
 import type { KvStore } from "../../src/store/kv.ts";
 import { collectionOf } from "./process.ts";
 import { rowsOf, ToldSwitch, type ToldAtStart } from "./told-switch.ts";
+import { strictJson } from "./api/strict-json.ts";
 
 export const appsFolder = fileURLToPath(new URL("../../apps", import.meta.url));
 export const silent = pino({ level: "silent" });
@@ -283,7 +284,7 @@ export class Harness {
   async call(method: "GET" | "POST" | "PUT" | "DELETE", url: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     const answer = await this.api.inject({ method, url, headers, ...(body === undefined ? {} : { payload: body as object }) });
     const generation = answer.headers["x-axion-generation"];
-    return { status: answer.statusCode, body: answer.payload === "" ? undefined : (JSON.parse(answer.payload) as unknown), generation: generation === undefined ? undefined : Number(generation) };
+    return { status: answer.statusCode, body: answer.payload === "" ? undefined : strictJson(answer.payload), generation: generation === undefined ? undefined : Number(generation) };
   }
 
   /** Creates and returns the resource. @throws Error with the answer when it is refused. */

@@ -8,6 +8,7 @@ import { freePorts } from "../../lab/free-ports.ts";
 import { Running, spawnLogged, until } from "../../lab/exec.ts";
 import { repositoryRoot } from "../../lab/controller.ts";
 import { Guard } from "../../lab/guard.ts";
+import { strictJson } from "./api/strict-json.ts";
 
 export interface HttpAnswer {
   readonly status: number;
@@ -184,7 +185,7 @@ export function httpCall(
           const text = Buffer.concat(chunks).toString("utf8");
           let parsed: unknown;
           try {
-            parsed = text === "" ? undefined : JSON.parse(text);
+            parsed = text === "" ? undefined : strictJson(text);
           } catch {
             parsed = undefined;
           }

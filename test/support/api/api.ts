@@ -41,6 +41,7 @@ import { poolNumberTable } from "../../../src/app/pools.ts";
 import { Model } from "../../../src/model/model.ts";
 import { createNorthbound, type Northbound } from "../../../src/northbound/index.ts";
 import { openMemory } from "../../../src/store/memory.ts";
+import { strictJson } from "./strict-json.ts";
 
 /** The API side of the first apps, without their rules. */
 const apps: readonly App[] = [
@@ -115,7 +116,7 @@ export class Api {
     if (who.project !== undefined) headers["x-project-id"] = who.project;
     if (who.roles !== undefined) headers["x-roles"] = who.roles;
     const answer = await this.server.inject({ method, url: `/v2.0/${path}`, headers, ...(body === undefined ? {} : { payload: JSON.stringify(body) }) });
-    return { status: answer.statusCode, body: answer.body === "" ? {} : (JSON.parse(answer.body) as Record<string, unknown>) };
+    return { status: answer.statusCode, body: answer.body === "" ? {} : (strictJson(answer.body) as Record<string, unknown>) };
   }
 
   get = (path: string, who?: Who): Promise<Answer> => this.call("GET", path, undefined, who);
