@@ -62,6 +62,13 @@ const asPort = ({ host, vnic_type, profile }: { readonly host?: unknown; readonl
   ...(host !== undefined && { "binding:host_id": host }), ...(vnic_type !== undefined && { "binding:vnic_type": vnic_type }), ...(profile !== undefined && { "binding:profile": profile }),
 });
 
+/** @throws ApiError 409 where the port is not its own to bind: of a sub-port of a trunk the parent says where it is */
+function bind(tx: Tx, port: Port, its: Parameters<typeof asPort>[0], ctx: ApiContext): void {
+  ctx.update(portResource, port.id, asPort(its));
+  const { host } = its;
+  if (typeof host === "string" && host !== "" && shownHost(tx, port) !== host) throw failed(port.id, host, "it goes where another port goes, as a sub-port does with the parent of its trunk");
+}
+
 function activate(tx: Tx, row: Binding, ctx: ApiContext): void {
   const port = computePort(tx, row.port_id);
   if (row.status === "ACTIVE") throw conflict("PortBindingAlreadyActive", `Binding for port ${port.id} on host ${row.host} is already active.`);
@@ -70,7 +77,7 @@ function activate(tx: Tx, row: Binding, ctx: ApiContext): void {
   const before = activeBinding(tx, port);
   const wasActive = tx.get(portStatusTable, port.id)?.status === "ACTIVE";
   // The extension below takes the binding out of the inactive ones.
-  ctx.update(portResource, port.id, asPort(row));
+  bind(tx, port, row, ctx);
   if (before !== undefined) putInactive(tx, port, { host: before.host, vnic_type: before.vnic_type, profile: before.profile, ...(wasActive && { wired_at: tx.now }) });
   // Its switch has confirmed all of it but the last step, which is under way: the port does not go down.
   const status = tx.get(portStatusTable, port.id);
@@ -116,7 +123,7 @@ const binding = defineResource(resourceHandle<Binding>("binding"), {
       checkHost(tx, port, host);
     }
     if (row.status === "ACTIVE") {
-      ctx.update(portResource, port.id, asPort(changes));
+      bind(tx, port, changes, ctx);
       return activeBinding(tx, tx.get(portTable, port.id)!) ?? row;
     }
     const vnic_type = (changes.vnic_type as string | undefined) ?? row.vnic_type;

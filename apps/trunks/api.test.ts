@@ -255,3 +255,20 @@ describe("where a trunk is", () => {
     await becomes(trunk, "ACTIVE");
   });
 });
+
+test("the host of a sub-port is its parent's: no binding of its own is activated or changed", async () => {
+  const ADMIN = { "x-project-id": "p1", "x-roles": "admin" };
+  const on = await network();
+  await h.addChassis("hv1", { key: 2 });
+  const [parent, sub] = [await port(on), await port(on)];
+  await make("trunk", { port_id: parent.id, sub_ports: [vlan(sub, 7)] });
+  expect((await call("PUT", `ports/${sub.id}`, { port: { device_owner: "compute:nova" } }, ADMIN)).status).toBe(200);
+  expect((await call("POST", `ports/${sub.id}/bindings`, { binding: { host: "hv1" } }, ADMIN)).status).toBe(201);
+  expect(await refused(() => call("PUT", `ports/${sub.id}/bindings/hv1/activate`, {}, ADMIN))).toBe("409 PortBindingError");
+  await h.plug("hv0", parent.id, 77);
+  await h.settled();
+  const { body } = await call("GET", `ports/${sub.id}/bindings?status=ACTIVE`, undefined, ADMIN);
+  for (const { host } of body.bindings as unknown as { host: string }[]) expect(await refused(() => call("PUT", `ports/${sub.id}/bindings/${host}`, { binding: { host: "hv1" } }, ADMIN))).toMatch(/^409 PortBinding/);
+  expect(await refused(() => call("PUT", `ports/${sub.id}/bindings/hv1/activate`, {}, ADMIN))).toBe("409 PortBindingError");
+  await h.unplug("hv0", parent.id);
+});
