@@ -1,10 +1,13 @@
-// Whatever sequence of calls, by whomever, with restarts in between: stored rows agree with each other and with what the API counts, what the compiler has is what it
+// Whatever sequence of calls, by whomever, with restarts in between, which change no answer: stored rows agree with each other and with what the API counts, what the compiler has is what it
 // would have from scratch, and in the end everything can be deleted, and leaves nothing. Run one again with AXION_SEQUENCE_SEED=<seed>.
 import { expect, test } from "vitest";
 import { vifTable } from "#app";
 import { ADMIN, ApiWorld, as, HOSTS, isFault, PROJECTS, type Headers } from "../support/api/api-world.ts";
 import { compare } from "../support/from-scratch.ts";
 import { expectSoundRows, leftOf } from "../support/sound-rows.ts";
+
+/** But for what becomes of what hosts have done: a port that was being built is found to be active by the next controller. */
+const steady = (text: string): string => text.replaceAll(/"(status|revision_number|updated_at)":[^,}]*/g, "");
 
 const nightly = process.env.AXION_NIGHTLY === "1";
 const given = process.env.AXION_SEQUENCE_SEED;
@@ -73,8 +76,15 @@ class Sequence {
   private async restart(): Promise<void> {
     this.done.push("restart");
     // Sometimes as soon as something was answered: what follows from it is not there yet.
-    if (this.world.requests.chance(50)) await this.world.h.settled();
-    else await new Promise((done) => setImmediate(done));
+    if (this.world.requests.chance(50)) {
+      await this.world.h.settled();
+      const before = await this.world.lists();
+      await this.world.restart();
+      await this.world.h.settled();
+      for (const [path, text] of await this.world.lists()) expect(steady(text), `${path} after a restart`).toBe(steady(before.get(path)!));
+      return;
+    }
+    await new Promise((done) => setImmediate(done));
     await this.world.restart();
   }
 

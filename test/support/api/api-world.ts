@@ -3,6 +3,7 @@ import { SeededRandom } from "../../../src/lib/random.ts";
 import { Harness } from "../harness.ts";
 import { Requests, routesOf, type Description, type Known, type Route } from "./api-requests.ts";
 import { collectionOf } from "../process.ts";
+import { strictJson } from "./strict-json.ts";
 
 export const HOSTS = ["hv0", "hv1", "hv2"];
 export const PROJECTS = ["p1", "p2"];
@@ -114,6 +115,13 @@ export class ApiWorld {
     if (answer.status >= 300) throw new Error(`${method} ${url}: ${answer.status} ${JSON.stringify(answer.body)}`);
   }
 
+  /** Every list, as text. */
+  async lists(): Promise<Map<string, string>> {
+    const out = new Map<string, string>();
+    for (const { method, path } of this.routes) if (method === "GET" && !path.includes("{")) out.set(path, (await this.raw("GET", path, undefined, ADMIN)).text);
+    return out;
+  }
+
   /** Learns what there is, for requests to name. */
   async look(): Promise<void> {
     for (const { method, path, kind } of this.routes) {
@@ -150,6 +158,7 @@ export class ApiWorld {
 
   async raw(method: string, url: string, body: string | undefined, headers: Headers): Promise<RawAnswer> {
     const answer = await this.h.api.inject({ method: method as "GET", url, headers, ...(body === undefined ? {} : { payload: body }) });
+    if (String(answer.headers["content-type"]).startsWith("application/json") && answer.payload !== "") strictJson(answer.payload);
     return { status: answer.statusCode, headers: answer.headers, text: answer.payload };
   }
 }
