@@ -212,7 +212,7 @@ const subnet = defineResource(subnetResource, {
   completed(tx, done, ctx) {
     for (const { row, created } of done) {
       if (!created || !isAutoAddress(row)) continue;
-      for (const port of tx.by(portTable, "network", row.network_id)) if (addAutoAddress(tx, ctx, port, row)) ctx.bump(portResource, port.id);
+      for (const port of tx.by(portTable, "network", row.network_id).toSorted((a, b) => a.key - b.key)) if (addAutoAddress(tx, ctx, port, row)) ctx.bump(portResource, port.id);
     }
   },
 

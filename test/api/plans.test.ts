@@ -73,6 +73,17 @@ describe("plans", () => {
     expect([answer.status, answer.body.port.admin_state_up]).toEqual([200, false]);
   });
 
+  test("in which order rows are come by is no matter", async () => {
+    const ports = [port, ...(await Promise.all([2, 3, 4].map(async () => (await h.create("port", { project_id: "p", network_id: network })).id)))];
+    const call = ["/v2.0/subnets", { subnet: { project_id: "p", network_id: network, ip_version: 6, cidr: "fd00::/64", ipv6_address_mode: "slaac", ipv6_ra_mode: "slaac" } }] as const;
+    // Where plans are worked out nothing is known of these changes but what they came to.
+    for (const name of ["x", ""]) expect((await h.call("PUT", `/v2.0/ports/${ports[0]!}`, { port: { name } })).status).toBe(200);
+    const planned = await plan("POST", ...call);
+    expect((planned.body.objects as { type: string }[]).filter((o) => o.type === "port").length).toBe(ports.length + 1);
+    const answer = await apply("POST", ...call, planned.body.token as string);
+    expect(answer.status, JSON.stringify(answer.body)).toBe(201);
+  });
+
   test("another call is not what was planned", async () => {
     const planned = await plan("PUT", `/v2.0/ports/${port}`, { port: { name: "a" } });
     const answer = await apply("PUT", `/v2.0/ports/${port}`, { port: { name: "b" } }, planned.body.token as string);

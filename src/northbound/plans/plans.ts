@@ -227,8 +227,9 @@ export class Plans {
     const { changes, followed, switches } = foreseen;
     const effect = new Effect();
     effect.add(result);
+    // Rows come in no particular order to who changes them.
     for (const those of [changes, followed]) {
-      for (const { table, id, before, after } of those) {
+      for (const { table, id, before, after } of those.toSorted((a, b) => compare(a.table.name, b.table.name) || compare(a.id, b.id))) {
         effect.add([table.name, id, before ?? null, after ?? null]);
         yield;
       }
@@ -247,6 +248,8 @@ export class Plans {
     return result;
   }
 }
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** Lines of flows that are handled at a time. */
 const LINES = 64;
