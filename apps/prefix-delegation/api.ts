@@ -112,7 +112,7 @@ const ofPort = extendResource(portResource, {
 /** Addresses that machines make themselves go with their subnet. */
 const ofSubnet = extendResource(subnetResource, {
   remove(tx, subnet) {
-    for (const { id } of tx.by(delegatedPrefixTable, "subnet", subnet.id)) settle(tx, id, subnet.id);
+    for (const { id } of tx.by(delegatedPrefixTable, "subnet", subnet.id).toSorted((a, b) => (a.id < b.id ? -1 : 1))) settle(tx, id, subnet.id);
   },
 });
 
