@@ -52,10 +52,11 @@ const WITH_ACK = { tcp_flags: { value: 0x010, mask: 0x010 } } as const;
  */
 const OF_OTHERS = [{ ip_proto: ipProto.icmp, icmpv4_type: 0 }, { ip_proto: ipProto.tcp, ...WITH_ACK }] as const;
 /**
- * +trk+inv, and translated: of a connection that is remembered from a time before another host had it, or seen in one direction alone, conntrack
- * takes nothing for valid any more, yet knows what becomes of its addresses. Whoever it is for looks at its numbers himself.
+ * +trk+inv-est, and translated: of a connection that is remembered from a time before another host had it, or seen in one direction alone,
+ * conntrack takes nothing for valid any more, yet knows what becomes of its addresses. Whoever it is for looks at its numbers himself. What a
+ * helper refuses, as it names somebody else's address, is +est+inv, and stays refused.
  */
-const [SENT_LATE, RECEIVED_LATE] = [{ value: 0x70, mask: 0x70 }, { value: 0xb0, mask: 0xb0 }] as const;
+const [SENT_LATE, RECEIVED_LATE] = [{ value: 0x70, mask: 0x72 }, { value: 0xb0, mask: 0xb2 }] as const;
 /** It goes on whatever conntrack has said of it: what stays marked as invalid is dropped on its way. */
 const UNTRACK = [{ type: "ct_clear" }] as const;
 /** +trk+new+rel-inv: another connection spoke of it. */
