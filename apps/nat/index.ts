@@ -2,10 +2,11 @@ import { answer, type App } from "#app";
 import { portBehind } from "../gateway/model.ts";
 import { aliases, resources } from "./api.ts";
 import { derive } from "./derive.ts";
+import { effects } from "./effects.ts";
 import { behind, explains } from "./explain.ts";
 import { extend, references } from "./guards.ts";
 import { calledMeters, floatingIpActiveTable, floatingIpTable, floatingPlaceTable, natSettings, openedMeters, portForwardingTable, translatedHelperTable, translatedLimitTable } from "./model.ts";
-import { effects, rules } from "./rules.ts";
+import { rules } from "./rules.ts";
 import { floatingStatus } from "./status.ts";
 import { nat } from "./tables.ts";
 

@@ -5,13 +5,12 @@
 // Nothing but a look in a table follows conntrack. What it held of others, fragments whose rest never came, may leave it with any packet, and
 // is not of the router's zone. Whether a packet opens a connection is asked of conntrack first, since that passes a meter; of what the policy of
 // a port on this host found to open one already, or this router on its way out, it is not asked again: a switch bears six passes of a packet. And what could not be translated, as when the table of connections is full, has the address that it came with.
-import { type Alg, callStage, chassisScope, chassisTable, contains, each, ethType, ipProto, isIpv6, load, meterOfZone, next, numberHeld, numberOf, parseCidr, parseIp, setField, toEntrance, toStage, zonePool, type App, type Emit, type Outputs, type Pool, type ReadView, type Scope, type StageOut, type TableEffects } from "#app";
-import { buildGratuitousArp } from "packet-codec";
+import { type Alg, callStage, chassisScope, chassisTable, contains, each, ethType, ipProto, isIpv6, load, meterOfZone, next, numberOf, parseCidr, parseIp, setField, toEntrance, toStage, zonePool, type Emit, type Outputs, type Pool, type ReadView, type Scope,  } from "#app";
 import { answerByGateway, askedBy, gatewayPlanTable, inwardBy, leaveByGateway, leaveFrom, onwardBy, outsideScope, routerGatewayTable, sentBy, tellTooBig, wayOut } from "../gateway/model.ts";
 import { answerFor, holdMac, lanScope, netScope, networkTable, portTable, type Network } from "../l2/model.ts";
-import { domainOf, enterRouter, inDomains, legTable, liveRouterTable, routerScope, routerTable, routeToOwn, routeTranslated, translationTable, zoneHolder, type LiveRouter } from "../l3/model.ts";
+import { domainOf, enterRouter, inDomains, legTable, liveRouterTable, routerScope, routeToOwn, routeTranslated, translationTable, zoneHolder, type LiveRouter } from "../l3/model.ts";
 import { receiveVni } from "../overlay/model.ts";
-import { calledMeters, floatingIpTable, floatingPlaceTable, hidesSources, linksOutside, openedMeters, ownAddress, portForwardingTable, translatedHelperTable, translatedLimitTable, type FloatingPlace, type TranslatedHelper } from "./model.ts";
+import { calledMeters, floatingPlaceTable, hidesSources, linksOutside, openedMeters, ownAddress, portForwardingTable, translatedHelperTable, translatedLimitTable, type FloatingPlace, type TranslatedHelper } from "./model.ts";
 import { forwarded, isPlain, sizeOf } from "./ports.ts";
 import { nat } from "./tables.ts";
 
@@ -177,10 +176,7 @@ const floating = nat.rule({
       out.flow(scope, "nat_out", { priority: 100, match: leaves, actions: [...leave(zone), asKnownOutside] });
       out.flow(scope, "nat_out", { priority: 105, match: { ...leaves, ct_state: NEW }, meter: opened, actions: [...leave(zone), asSource(ip)] });
       out.flow(scope, "nat_leaving", { priority: 60, match: { ...trackedInto(network, zone), ct_state: NEW, ipv4_src: inside }, meter: opened, actions: [asSource(ip)] });
-      for (const known of OF_OTHERS) {
-        out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [...UNTRACK, setField("ipv4_dst", inside), ...routeTranslated(router)] });
-        out.flow(scope, "nat_leaving", { priority: 90, match: { ...trackedInto(network, zone), ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: [...UNTRACK, setField("ipv4_src", ip), setField("eth_src", mac), toStage("forward")] });
-      }
+      for (const known of OF_OTHERS) out.flow(scope, "nat_known", { priority: 115, match: { "reg:router": router.key, ...tracked(zone), ct_state: UNKNOWN, ipv4_dst: ip, ...known }, actions: [...UNTRACK, setField("ipv4_dst", inside), ...routeTranslated(router)] });
       for (const { opens, helper: { alg, protocol, port } } of helped(view, router.id)) {
         out.flow(scope, "nat_in", { priority: 112, match: { ...ofRouter, ct_state: NEW, ipv4_dst: ip, ...opens }, meter: called, actions: [...AFRESH, asDestination(inside, undefined, alg)] });
         const there = { "reg:router": router.key, ...tracked(zone), ct_state: NEW, ipv4_dst: ip, ct_nw_proto: ipProto[protocol], ct_tp_dst: port, ...opens } as const;
@@ -233,12 +229,16 @@ const leaving = nat.rule({
   about: "what was translated to a floating IP leaves with its MAC: physical switches learn by it where the address is",
   on: each(floatingPlaceTable),
   counts: { resource: "floatingip", counters: { nat_leaving: "sent", nat_named: "sent" }, entities: (_view, id) => [id] },
-  emit({ ip, mac, router_id, network_id, hosts }, view, out) {
+  emit({ ip, mac, inside, router_id, network_id, hosts }, view, out) {
     const network = view.get(networkTable, network_id);
     if (view.get(liveRouterTable, router_id) === undefined || network?.admin_state_up !== true) return;
     for (const host of hosts) {
       const zone = numberOf(view, zonePool, host, zoneHolder(router_id));
-      if (zone !== undefined) outAs(ip, mac, trackedInto(network, zone), chassisScope(host), out);
+      if (zone === undefined) continue;
+      const leaves = trackedInto(network, zone);
+      outAs(ip, mac, leaves, chassisScope(host), out);
+      if (inside === null) continue;
+      for (const known of OF_OTHERS) out.flow(chassisScope(host), "nat_leaving", { priority: 90, match: { ...leaves, ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: outOfOthers(ip, mac) });
     }
   },
 });
@@ -280,7 +280,6 @@ const forwarding = nat.rule({
       const goesOn = { ...trackedInto(network, zone), ip_frag: UNFRAGMENTED, ipv4_src: inside, ip_proto: ipProto.tcp } as const;
       for (const { match: port, to } of protocol === "tcp" && isPlain(external, internal) ? forwarded(internal, external) : []) {
         out.flow(scope, "nat_leaving", { priority: 58, match: { ...goesOn, ct_state: NEW, tcp_src: port, tcp_flags: NO_SYN }, meter: opened, actions: [asAnswer(place.ip, to)] });
-        out.flow(scope, "nat_leaving", { priority: 58, match: { ...goesOn, ct_state: UNKNOWN, tcp_src: port, ...WITH_ACK }, actions: [...UNTRACK, setField("ipv4_src", place.ip), ...(to === undefined ? [] : [setField("tcp_src", to)]), setField("eth_src", place.mac), toStage("forward")] });
       }
       // Where sources are translated, answers are on the same way; else they alone are.
       if (!hidesSources(view, place.gateway_id)) {
@@ -291,6 +290,30 @@ const forwarding = nat.rule({
     }
   },
 });
+
+const answering = nat.rule({
+  name: "answering",
+  about: "answers by a forwarded port of connections that another host knows",
+  on: each(portForwardingTable),
+  counts: { resource: "floatingip", counters: { nat_leaving: "sent" }, entities: (view, id) => view.by(portForwardingTable, "floatingip", id).map((f) => f.id) },
+  emit({ floatingip_id, protocol, internal, external, internal_ip_address: inside }, view, out) {
+    const place = view.get(floatingPlaceTable, floatingip_id);
+    const network = place === undefined ? undefined : view.get(networkTable, place.network_id);
+    if (place?.inside !== null || view.get(liveRouterTable, place.router_id) === undefined || network?.admin_state_up !== true || protocol !== "tcp" || !isPlain(external, internal)) return;
+    for (const host of place.hosts) {
+      const zone = numberOf(view, zonePool, host, zoneHolder(place.router_id));
+      if (zone === undefined) continue;
+      const answers = { ...trackedInto(network, zone), ct_state: UNKNOWN, ip_frag: UNFRAGMENTED, ipv4_src: inside, ip_proto: ipProto.tcp, ...WITH_ACK } as const;
+      for (const { match: port, to } of forwarded(internal, external)) {
+        out.flow(chassisScope(host), "nat_leaving", { priority: 58, match: { ...answers, tcp_src: port }, actions: outOfOthers(place.ip, place.mac, to) });
+      }
+    }
+  },
+});
+
+/** Of a connection that conntrack does not know here: translated without it. */
+const outOfOthers = (ip: string, mac: string, port?: number) =>
+  [...UNTRACK, setField("ipv4_src", ip), ...(port === undefined ? [] : [setField("tcp_src", port)]), setField("eth_src", mac), toStage("forward")] as const;
 
 /** What conntrack knows or has translated goes on to whom it is for, with the addresses that it has by now. */
 function toRouter(router: LiveRouter, zone: number, scope: Scope, out: Emit<typeof nat>): void {
@@ -347,46 +370,4 @@ const divided = nat.rule({
   },
 });
 
-export const rules = [sources, floating, leaving, forwarding, divided];
-
-const routerOf = (view: ReadView, key: unknown): LiveRouter | undefined => view.by(routerTable, "key", String(key))[0];
-
-/** The zone of a router at a chassis; that of one that is gone is flushed when it is given back. */
-function zoneAt(view: ReadView, chassis: string, key: unknown): number | undefined {
-  const router = routerOf(view, key);
-  return router === undefined ? undefined : numberHeld(view, zonePool, chassis, zoneHolder(router.id));
-}
-
-/** Connections by an address that is not translated any more, or leads elsewhere now: those that were opened to it, and from behind it. */
-const byAddress: TableEffects = {
-  withdrawn({ chassis, match }, view) {
-    const zone = zoneAt(view, chassis, match["reg:router"]);
-    const dst = match.ipv4_dst;
-    // Of a forwarded port, that is, which byPort knows; and what is let in as it is has no connection here.
-    if (match.ip_proto !== undefined || match["reg:net"] !== undefined) return [];
-    return zone === undefined || typeof dst !== "string" ? [] : [{ zone, dst }, { zone, reply: { dst } }];
-  },
-  // Who outside knew another MAC for it, or had it from another host, hears where it is now. What the gateway holds, that one announces.
-  confirmed({ chassis, match }, view): StageOut[] {
-    const router = match.ct_state === undefined ? routerOf(view, match["reg:router"]) : undefined;
-    const place = router === undefined ? undefined : view.by(floatingPlaceTable, "address", `${router.id}|${String(match.ipv4_dst)}`)[0];
-    const network = place === undefined ? undefined : view.get(networkTable, place.network_id);
-    const port = place === undefined ? undefined : view.get(portTable, view.get(floatingIpTable, place.id)?.floating_port_id ?? "");
-    if (place?.distributed !== true || network === undefined || port === undefined || !place.hosts.includes(chassis)) return [];
-    return [{ chassis, stage: "forward", registers: { net: network.key, in_port_key: port.key }, data: buildGratuitousArp({ mac: place.mac, address: place.ip }) }];
-  },
-};
-/** Likewise where it leads elsewhere from now on. By a forwarded port its own; of a block of ports those of all ports of the address and protocol. */
-const byPort: TableEffects = {
-  withdrawn(flow, view) {
-    const { chassis, match } = flow;
-    if (match.ct_nw_proto === undefined) return byAddress.withdrawn?.(flow, view) ?? [];
-    // That a helper is gone ends nothing: what was said may have another length on either side, which conntrack makes up for.
-    if (match.ip_proto !== undefined) return [];
-    const zone = zoneAt(view, chassis, match["reg:router"]);
-    const { ipv4_dst: dst, ct_nw_proto: protocol, ct_tp_dst: dstPort } = match;
-    if (zone === undefined || typeof dst !== "string" || typeof protocol !== "number") return [];
-    return [{ zone, dst, protocol, ...(typeof dstPort === "number" && { dstPort }) }];
-  },
-};
-export const effects: NonNullable<App["effects"]> = { nat_in: byAddress, nat_known: byPort };
+export const rules = [sources, floating, leaving, forwarding, answering, divided];

@@ -1,11 +1,14 @@
 // Statistics on real switches: what a port has sent and received is what tcpdump sees at its machine, what routers and floating IPs count is what was sent through
 // them; and it goes on over a move to another host, a machine plugged anew and a controller that was killed.
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../../../lab/exec.ts";
 import { Lab } from "../../../lab/lab.ts";
 import type { Capture } from "../../../lab/guest.ts";
 import type { Vm } from "../../../lab/vm.ts";
 import { Cloud, type Instance, type Net, type Resource } from "../../support/cloud.ts";
+
+const UNASKED = fileURLToPath(new URL("unasked.py", import.meta.url));
 
 type Counts = Readonly<Record<"received" | "sent" | "routed", { readonly packets: number; readonly bytes: number }>> & { readonly complete: boolean };
 
@@ -86,6 +89,27 @@ describe.skipIf(Lab.missing().length > 0)("statistics", () => {
     expect((await a!.vm.ping(machine!.ip, { count: 4 })).received).toBe(4);
     await becomes("floatingip", floating, "received", before.received.packets + 9);
     await becomes("floatingip", floating, "sent", before.sent.packets + 9);
+  }, 60_000);
+
+  test("what leaves by a floating IP of a connection that another host knows is counted too, by a forwarded port as well", async () => {
+    const forwarded = await cloud.create("floatingip", { floating_network_id: floating.floating_network_id });
+    const forwardings = `/v2.0/floatingips/${forwarded.id}/port_forwardings`;
+    const { status, body } = await cloud.call("POST", forwardings, { port_forwarding: { protocol: "tcp", internal_port_id: b!.port.id, internal_ip_address: b!.ip, internal_port: 80, external_port: 8080 } });
+    expect(status).toBe(201);
+    await until("the forwarded port's floating IP", async () => (await cloud.show("floatingip", forwarded.id)).status === "ACTIVE", { timeoutMs: 10_000 });
+    await cloud.synced();
+    for (const [of, from, what, filter] of [[floating, a!, "echo-reply", "icmp[icmptype] == icmp-echoreply"], [forwarded, b!, "syn-ack", "tcp src port 8080"]] as const) {
+      const address = of.floating_ip_address as string;
+      const before = await still("floatingip", of);
+      const seen = await machine!.vm.tcpdump(`src host ${address} and ${filter}`);
+      await from.vm.exec(["python3", UNASKED, what, from.ip, machine!.ip, "7"]);
+      await until("all have come", () => Promise.resolve(seen.lines.length === 7), { timeoutMs: 5000 });
+      await becomes("floatingip", of, "sent", before.sent.packets + 7);
+      await seen.stop();
+    }
+    const { id } = body.port_forwarding as unknown as Resource;
+    expect((await cloud.call("DELETE", `${forwardings}/${id}`)).status).toBe(204);
+    await cloud.remove("floatingip", forwarded.id);
   }, 60_000);
 
   test("a floating IP that is taken away, or goes to a machine on another host, has counted what tcpdump saw, to the packet, with no look between", async () => {
