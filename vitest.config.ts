@@ -10,7 +10,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["source"], externalConditions: ["source"] } },
   test: {
     exclude: NEVER,
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: "forks",
     // npm test leaves them out, npm run test:long runs them alone: CONTRIBUTING.md.
