@@ -61,6 +61,14 @@ const UNTRACK = [{ type: "ct_clear" }] as const;
 /** +trk+new+rel-inv: another connection spoke of it. */
 const EXPECTED = { value: 0x25, mask: 0x35 } as const;
 
+/** Hosts that have a zone for a router; those that have none yet translate nothing for it. */
+function* translating(hosts: readonly string[], routerId: string, view: ReadView): Iterable<{ readonly host: string; readonly scope: Scope; readonly zone: number }> {
+  for (const host of hosts) {
+    const zone = numberOf(view, zonePool, host, zoneHolder(routerId));
+    if (zone !== undefined) yield { host, scope: chassisScope(host), zone };
+  }
+}
+
 /** What opens a connection to a port that a router has a helper for, and what the connection does then. Fragments show no port. */
 const helped = (view: ReadView, routerId: string): { readonly opens: Readonly<Record<string, unknown>> & { readonly ip_proto: number; readonly ip_frag: typeof UNFRAGMENTED }; readonly helper: TranslatedHelper }[] =>
   [...new Map(view.by(translatedHelperTable, "router", routerId).map((h) => [`${h.protocol}/${h.port}`, h])).values()].map((helper) => ({
@@ -207,12 +215,10 @@ function calledFromInside({ gateway_id, ip }: FloatingPlace, router: LiveRouter,
   const mac = view.get(portTable, gateway_id)?.mac_address;
   if (plan === undefined || own === undefined || mac === undefined) return;
   const calls = { ...sentBy(plan, router, network, mac, view), eth_type: ethType.ip, ipv4_dst: ip } as const;
-  for (const host of plan.hosts) {
-    const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
-    if (zone === undefined) continue;
+  for (const { host, scope, zone } of translating(plan.hosts, router.id, view)) {
     const meter = metered(openedMeters, host, zone, view, out);
-    out.flow(chassisScope(host), "nat_out", { priority: 65, match: calls, actions: [...leave(zone), asKnownOutside] });
-    out.flow(chassisScope(host), "nat_out", { priority: 70, match: { ...calls, ct_state: NEW }, meter, actions: [...leave(zone), asSource(own)] });
+    out.flow(scope, "nat_out", { priority: 65, match: calls, actions: [...leave(zone), asKnownOutside] });
+    out.flow(scope, "nat_out", { priority: 70, match: { ...calls, ct_state: NEW }, meter, actions: [...leave(zone), asSource(own)] });
   }
 }
 
@@ -232,34 +238,37 @@ const leaving = nat.rule({
   emit({ ip, mac, inside, router_id, network_id, hosts }, view, out) {
     const network = view.get(networkTable, network_id);
     if (view.get(liveRouterTable, router_id) === undefined || network?.admin_state_up !== true) return;
-    for (const host of hosts) {
-      const zone = numberOf(view, zonePool, host, zoneHolder(router_id));
-      if (zone === undefined) continue;
+    for (const { scope, zone } of translating(hosts, router_id, view)) {
       const leaves = trackedInto(network, zone);
-      outAs(ip, mac, leaves, chassisScope(host), out);
+      outAs(ip, mac, leaves, scope, out);
       if (inside === null) continue;
-      for (const known of OF_OTHERS) out.flow(chassisScope(host), "nat_leaving", { priority: 90, match: { ...leaves, ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: outOfOthers(ip, mac) });
+      for (const known of OF_OTHERS) out.flow(scope, "nat_leaving", { priority: 90, match: { ...leaves, ct_state: UNKNOWN, ipv4_src: inside, ...known }, actions: outOfOthers(ip, mac) });
     }
   },
 });
+
+/** Ports of a floating IP, and no address as a whole, lead inside. Undefined: the way there is not open. */
+function forwardedAt(floatingIp: string, view: ReadView): { readonly place: FloatingPlace; readonly router: LiveRouter; readonly network: Network } | undefined {
+  const place = view.get(floatingPlaceTable, floatingIp);
+  const router = place === undefined ? undefined : view.get(liveRouterTable, place.router_id);
+  const network = place === undefined ? undefined : view.get(networkTable, place.network_id);
+  return place?.inside !== null || router === undefined || network?.admin_state_up !== true ? undefined : { place, router, network };
+}
+const ofFloatingIp = { resource: "floatingip", entities: (view: ReadView, id: string) => view.by(portForwardingTable, "floatingip", id).map((f) => f.id) } as const;
 
 const forwarding = nat.rule({
   name: "forwarding",
   about: "ports of a floating IP that lead to ports of an address inside, and answers from there",
   on: each(portForwardingTable),
-  counts: { resource: "floatingip", counters: { nat_in: "received" }, entities: (view, id) => view.by(portForwardingTable, "floatingip", id).map((f) => f.id) },
+  counts: { ...ofFloatingIp, counters: { nat_in: "received" } },
   emit({ floatingip_id, protocol, internal, external, internal_ip_address: inside }, view, out) {
-    const place = view.get(floatingPlaceTable, floatingip_id);
-    const router = place === undefined ? undefined : view.get(liveRouterTable, place.router_id);
-    const network = place === undefined ? undefined : view.get(networkTable, place.network_id);
-    if (place?.inside !== null || router === undefined || network?.admin_state_up !== true) return;
+    const at = forwardedAt(floatingip_id, view);
+    if (at === undefined) return;
+    const { place, router, network } = at;
     answerThroughOwn(place, inside, router, network, view, out);
     for (const { match } of forwarded(internal, internal)) leaveByGateway(out, view, place.gateway_id, { source: inside, ports: { protocol, match } });
     const ofRouter = { "reg:router": router.key, eth_type: ethType.ip } as const;
-    for (const host of place.hosts) {
-      const zone = numberOf(view, zonePool, host, zoneHolder(router.id));
-      if (zone === undefined) continue;
-      const scope = chassisScope(host);
+    for (const { host, scope, zone } of translating(place.hosts, router.id, view)) {
       const meter = metered(calledMeters, host, zone, view, out);
       const opens = { ...ofRouter, ct_state: NEW, ip_frag: UNFRAGMENTED, ipv4_dst: place.ip } as const;
       for (const { match: port, to } of forwarded(external, internal)) {
@@ -295,17 +304,15 @@ const answering = nat.rule({
   name: "answering",
   about: "answers by a forwarded port of connections that another host knows",
   on: each(portForwardingTable),
-  counts: { resource: "floatingip", counters: { nat_leaving: "sent" }, entities: (view, id) => view.by(portForwardingTable, "floatingip", id).map((f) => f.id) },
+  counts: { ...ofFloatingIp, counters: { nat_leaving: "sent" } },
   emit({ floatingip_id, protocol, internal, external, internal_ip_address: inside }, view, out) {
-    const place = view.get(floatingPlaceTable, floatingip_id);
-    const network = place === undefined ? undefined : view.get(networkTable, place.network_id);
-    if (place?.inside !== null || view.get(liveRouterTable, place.router_id) === undefined || network?.admin_state_up !== true || protocol !== "tcp" || !isPlain(external, internal)) return;
-    for (const host of place.hosts) {
-      const zone = numberOf(view, zonePool, host, zoneHolder(place.router_id));
-      if (zone === undefined) continue;
+    const at = protocol === "tcp" && isPlain(external, internal) ? forwardedAt(floatingip_id, view) : undefined;
+    if (at === undefined) return;
+    const { place, router, network } = at;
+    for (const { scope, zone } of translating(place.hosts, router.id, view)) {
       const answers = { ...trackedInto(network, zone), ct_state: UNKNOWN, ip_frag: UNFRAGMENTED, ipv4_src: inside, ip_proto: ipProto.tcp, ...WITH_ACK } as const;
       for (const { match: port, to } of forwarded(internal, external)) {
-        out.flow(chassisScope(host), "nat_leaving", { priority: 58, match: { ...answers, tcp_src: port }, actions: outOfOthers(place.ip, place.mac, to) });
+        out.flow(scope, "nat_leaving", { priority: 58, match: { ...answers, tcp_src: port }, actions: outOfOthers(place.ip, place.mac, to) });
       }
     }
   },

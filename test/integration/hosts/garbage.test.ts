@@ -116,7 +116,7 @@ describe("what is no switch", () => {
     expect(entry.level).toBeLessThan(50);
     expect(entry.msg).toMatch(/\w+ \w+/);
     expect(lines[0]!.length, "a line people can read").toBeLessThan(1500);
-  }, 60_000);
+  });
 
   test("one who says nothing, and one who says it one byte at a time", { tags: "long", timeout: 60_000 }, async () => {
     const slow = Buffer.from('{"id":0,"method":"echo","params":[');

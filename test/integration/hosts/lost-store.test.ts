@@ -37,7 +37,7 @@ const active = (): Promise<void> =>
   eventually("ports to be ACTIVE", async () => {
     const { body } = await controller.api("GET", "/v2.0/ports?fields=id&fields=status");
     return (body as { ports: { id: string; status: string }[] }).ports.filter((p) => ports.includes(p.id) && p.status === "ACTIVE").length === 2;
-  }, 60_000);
+  });
 const state = async (): Promise<string> => ((await controller.ops("/switches/hv1")).body as { switch?: { state: string } }).switch?.state ?? "";
 const flows = async (): Promise<string[]> => (await ovs.flows()).map((line) => line.replace(/(?:duration|n_packets|n_bytes|idle_age)=[^,]*, */g, "")).sort();
 const axion = (...words: string[]): Promise<{ stdout: string }> => run(process.execPath, [path.join(repositoryRoot(), "bin/axion.js"), "--ops-url", `http://127.0.0.1:${controller.opsPort}`, ...words]);

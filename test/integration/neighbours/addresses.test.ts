@@ -54,7 +54,7 @@ describe("many calls at once", () => {
     const connected = await together((i) => cloud.call("PUT", `/v2.0/routers/${routers[i]!.id}/add_router_interface`, { subnet_id: net.subnet.id }));
     expect(connected.filter((a) => a.status === 200)).toHaveLength(1);
     expect(counted(connected)).toEqual({ 200: 1, "409 IpAddressAlreadyAllocated": CALLS - 1 });
-  }, 60_000);
+  });
 
   test("for one MAC, and for overlapping subnets", async () => {
     const net = await netOf("10.11.0.0/24");
@@ -64,7 +64,7 @@ describe("many calls at once", () => {
     // Either the wide one alone, or narrow ones alone; never both.
     expect(made.includes("10.12.0.0/16") ? made : made.filter((c) => c.endsWith("/16"))).toHaveLength(made.includes("10.12.0.0/16") ? 1 : 0);
     expect(Object.keys(counted(subnets)).sort()).toEqual(["201", "400 InvalidInput"]);
-  }, 60_000);
+  });
 
   test("of a pool that is too small: each address once, then none; what is given back is given again", async () => {
     const net = await netOf("10.13.0.0/28", { allocation_pools: [{ start: "10.13.0.3", end: "10.13.0.9" }, { start: "10.13.0.11", end: "10.13.0.13" }] });
@@ -85,7 +85,7 @@ describe("many calls at once", () => {
     const all = ((await cloud.call("GET", `/v2.0/ports?network_id=${net.network.id}`)).body.ports as unknown as Resource[]).flatMap(ipsOf);
     expect(new Set(all).size).toBe(all.length);
     expect(all).toHaveLength(11);
-  }, 60_000);
+  });
 
   test("to delete one thing: one does, the others find nothing; what stands on it is there or is not", async () => {
     const net = await netOf("10.14.0.0/24");
@@ -110,7 +110,7 @@ describe("many calls at once", () => {
     expect([[204, 404], [409, 200]]).toContainEqual([removed.status, added.status]);
     await cloud.synced();
     expect(await cloud.differences()).toBe("");
-  }, 60_000);
+  });
 });
 
 describe("the smallest and the largest prefixes", () => {
@@ -298,7 +298,7 @@ broadcast(m+bytes([255]))`;
       expect(alone).not.toContain("255.255.255.255.68");
     }
     expect(await answered(vm, REQUEST, 0, "10.30.0.251")).toMatch(/> ff:ff:ff:ff:ff:ff[\s\S]*> 255\.255\.255\.255\.68[\s\S]*NACK/);
-  }, 60_000);
+  });
 
   test("of a second subnet say what that one says; a port with both has the first, and the second for the asking", async () => {
     const later = await unconfigured(1, net, { fixed_ips: [{ subnet_id: second.id }] });

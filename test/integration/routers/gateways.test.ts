@@ -81,7 +81,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     expect(lines.filter((line) => line.includes("192.0.2.9 > ")).length, "from behind").toBe(3);
     expect(lines.filter((line) => line.includes("10.0.0.99"))).toEqual([]);
     await x.vm.configure("addr del 10.0.0.99/32 dev lo", "addr del 192.0.2.9/32 dev lo");
-  }, 60_000);
+  });
 
   test("the address outside is announced by the host that has it now", async () => {
     const capture = await x.vm.tcpdump(`arp and ether src ${gateway.mac}`);
@@ -119,7 +119,7 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
       expect(lines.some((line) => line.includes(said)), lines.join("\n")).toBe(true);
     }
     expect(await cloud.differences()).toBe("");
-  }, 60_000);
+  });
 
   test("the host that has the gateway dies, and no controller lives: the next one has it within a second; it has it again when it is back and ready", { tags: "long", timeout: 120_000 }, async () => {
     const [first] = await places();

@@ -86,14 +86,14 @@ describe.skipIf(Lab.missing().length > 0)("a router of two networks", () => {
       expect(text).toContain(said);
       expect(text).toContain(`${from} > ${to.includes(":") ? v6(a) : a.ip}`);
     }
-  }, 60_000);
+  });
 
   test("without DF the sender is told too, and fragments itself from then on", async () => {
     await forget(a.vm);
     await a.vm.probeUdp(far.ip, 9, 500, 1390);
     await until("the path's MTU", async () => (await a.vm.exec(["ip", "route", "get", far.ip])).stdout.includes("mtu 1300"));
     expect(await a.vm.probeUdp(far.ip, 9, 2000, 1390)).toBe(true);
-  }, 60_000);
+  });
 
   test("TCP gets through where neither end knows of the lesser MTU", async () => {
     await forget(a.vm);
@@ -114,7 +114,7 @@ describe.skipIf(Lab.missing().length > 0)("a router of two networks", () => {
     expect(lines.length).toBeGreaterThan(20);
     expect(lines.length).toBeLessThan(250);
     expect(await cloud.differences()).toBe("");
-  }, 60_000);
+  });
 });
 
 describe.skipIf(Lab.missing().length > 0)("a gateway", () => {
@@ -175,7 +175,7 @@ describe.skipIf(Lab.missing().length > 0)("a gateway", () => {
     await setMtu(1300, 0);
     for (const to of [OUT, OUT6]) expect(await discovered(a.vm, to, 9), to).toEqual([inside.network.mtu, 1300]);
     await transfer(a.vm, x, OUT, 9001);
-  }, 60_000);
+  });
 
   test("inwards, not translated: outside is told by the gateway's address there", async () => {
     await setMtu(0, 1300);
@@ -229,7 +229,7 @@ describe.skipIf(Lab.missing().length > 0)("a gateway", () => {
     const capture = await x.tcpdump("-Q in icmp and icmp[0] == 3");
     await pull(a.vm, OUT, 9200, x);
     expect((await capture.stop()).lines.join("\n")).toContain(fragNeeded(gateway.ip, OUT, 1300));
-  }, 60_000);
+  });
 
   test("a router outside finds its packets too big: who sent them inside is told, whatever was translated", { tags: "long", timeout: 90_000 }, async () => {
     await setMtu(0, 0);

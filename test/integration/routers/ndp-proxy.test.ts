@@ -72,7 +72,7 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["flat", "in tunnels"]
     await sleep(2000);
     expect(await machine.ping(sixOf(a), { count: 5, intervalMs: 20 })).toMatchObject({ received: 5 });
     await machine.configure(`route del ${sixOf(a)}/128`);
-  }, 60_000);
+  });
 
   test("on, what is proxied is announced, answered for by one host, and reached; what is not is not, whoever routes to it", async () => {
     await enable(true);
@@ -118,7 +118,7 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["flat", "in tunnels"]
     await machine.configure(`neigh del ${sixOf(b)} dev eth0`);
     expect((await heard.stop()).lines).toEqual([]);
     await cloud.remove("floatingip", floating.id);
-  }, 60_000);
+  });
 
   test("the host that has the gateway dies: the next one answers, and says so", async () => {
     const id = await proxy(a.port);

@@ -83,5 +83,5 @@ describe.skipIf(Lab.missing().length > 0).each(nightly ? (["at its port's host",
     // One host has the floating IP, or both of the gateway; each in both directions.
     expect(before - (await flows())).toBe(2 * ((where === "at the gateway's" ? 2 : 1) + 2));
     expect(await transfer({ from: named.vm, to: machine, ip: UP, protocol: "tcp", kbps: 0, seconds: 1, skip: 0, mtu })).toBeGreaterThan(20);
-  }, 60_000);
+  });
 });

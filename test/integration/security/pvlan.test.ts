@@ -125,7 +125,7 @@ test("a trace says why", async () => {
   }
   expect((await trace("x", "x2")).verdict).toBe("delivered");
   expect((await trace("a", "open")).verdict).toBe("delivered");
-}, 60_000);
+});
 
 test("a port that is another from now on reaches others at once, and not before", async () => {
   await at.a.vm.configure("neigh flush all nud permanent");
@@ -135,4 +135,4 @@ test("a port that is another from now on reaches others at once, and not before"
   await cloud.update("port", at.b.port.id, { pvlan_type: "isolated" });
   await cloud.renewed();
   expect(await at.a.vm.reaches(v4("b"), { timeoutMs: 500 })).toBe(false);
-}, 60_000);
+});
