@@ -176,6 +176,12 @@ export class Hypervisor extends NetNs {
     return (await this.#tool(["ovs-appctl", "-t", `${this.dir}/vsw.ctl`, ...args])).stdout;
   }
 
+  /** Packets that the kernel has dropped because ovs-vswitchd, while it runs, did not read its sockets in time: this machine's doing, nobody else's. */
+  async unread(): Promise<number> {
+    const { stdout } = await this.exec(["ss", "-0", "-n", "-m"]);
+    return [...stdout.matchAll(/skmem:\(.*,d(\d+)\)/g)].reduce((sum, [, dropped]) => sum + Number(dropped), 0);
+  }
+
   async vswitchdPid(): Promise<number> {
     return Number(await readFile(`${this.dir}/vsw.pid`, "utf8"));
   }

@@ -51,7 +51,7 @@ mapfile -t files < <(node dist/scripts/test-report.js failed-files "$report/test
 if [ ${#files[@]} -gt 0 ] && [ ${#files[@]} -le "$AGAIN_MAX" ]; then
   say "${#files[@]} files failed; running them again, alone ..."
   statusAgain=0
-  run "$report/again.json" --maxWorkers=1 "${filter[@]}" "${files[@]}" || statusAgain=$?
+  run "$report/again.json" --no-file-parallelism "${filter[@]}" "${files[@]}" || statusAgain=$?
   again=("$report/again.json" "$statusAgain")
 fi
 if [ "$(id -u)" != 0 ]; then # what the tests wrote as root belongs to whoever runs them

@@ -198,6 +198,15 @@ export class Cloud {
     }, { timeoutMs: 20_000 });
   }
 
+  /** What a machine that stalls does to switches, so far: packets that they did not read in time, and how often one took another for dead or alive again. */
+  async stalls(): Promise<{ readonly unread: number; readonly flaps: number }> {
+    const of = await Promise.all(this.hypervisors.map(async (hv) => {
+      const sessions = await hv.vsctl("--bare", "--columns=bfd_status", "find", "Interface", "bfd:enable=true");
+      return { unread: await hv.unread(), flaps: [...sessions.matchAll(/flap_count="?(\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0) };
+    }));
+    return { unread: of.reduce((sum, { unread }) => sum + unread, 0), flaps: of.reduce((sum, { flaps }) => sum + flaps, 0) };
+  }
+
   /**
    * Until every switch was audited, and every database compared, from beginning to end after this call: whatever a start or a change
    * brings about is there then. The controller must audit often (`--audit-interval 1`).

@@ -18,6 +18,11 @@ const KINDS = [["flat", true], ["vlan", false], ...(NIGHTLY ? ([["flat", false],
 /** What a download may stand still: a retransmission or two, and a machine that is busy. */
 const STANDS_MS = 2000;
 
+/** Of who watches the gateway's host, all but itself: each takes it for gone, or for back, when the host says so. */
+const WATCHERS = 3;
+/** How often a round is measured on a machine that stalls: what such loses, of BFD or unread, is not the hand-over's. */
+const TRIES = 3;
+
 /** Pings, 10 ms apart, that are lost at most when a host comes to a gateway's list or goes from it: hosts do not change their groups at once. */
 const STRUCK_OFF = 100;
 
@@ -136,21 +141,25 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
 
   const started = (): Promise<(readonly [what: string, stop: () => Promise<Download>])[]> => Promise.all(downloaded().map(async ([what, from, ip]) => [what, await download(from, ip)] as const));
 
-  /** How long each stood, or why it ended; none may have noticed. */
-  async function ended(name: string, downloads: Awaited<ReturnType<typeof started>>): Promise<string> {
+  /** How long each stood, or why it ended, as text; and of whom somebody noticed. */
+  async function ended(downloads: Awaited<ReturnType<typeof started>>): Promise<{ readonly text: string; readonly faults: string[] }> {
     const said: (string | number)[] = [];
+    const faults: string[] = [];
     for (const [what, stop] of downloads) {
       const { error, longestMs } = await stop();
-      expect.soft(error, `${name}, download ${what}`).toBeNull();
-      expect.soft(longestMs, `${name}, download ${what}`).toBeLessThan(STANDS_MS);
       said.push(error ?? longestMs);
+      if (error !== null || longestMs >= STANDS_MS) faults.push(`download ${what}: ${error ?? `stood ${longestMs} ms`}`);
     }
-    return `downloads stood ${said.join(" ")} ms`;
+    return { text: `downloads stood ${said.join(" ")} ms`, faults };
   }
 
-  /** Changes what the host says of itself while much goes on, until another has the gateway; no more than so many pings of each are lost. */
-  async function during(value: string, to: string | null, most = 0): Promise<void> {
+  /**
+   * Changes what the host says of itself while much goes on, until another has the gateway: what was lost, but for so many pings of each; and whether the
+   * machine stalled, where it may be that.
+   */
+  async function during(value: string, to: string | null, most = 0): Promise<{ readonly faults: string[]; readonly stalled: boolean }> {
     const name = `${type}, SNAT ${String(snat)}, ${value === "" ? "no key" : value}`;
+    const before = await cloud.stalls();
     const downloads = await started();
     const running = pinged().map(([what, from, ip]) => [what, from.pingStart(ip, { intervalMs: 10 })] as const);
     await sleep(500);
@@ -162,21 +171,32 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
     await sleep(4000);
     const lost: Record<string, number> = {};
     for (const [what, run] of running) lost[what] = lostOf(await run.stop());
-    const stood = await ended(name, downloads);
-    console.log(`${name}: lost ${Object.values(lost).join(" ")}; ${stood}`);
-    expect.soft(Object.entries(lost).filter(([, count]) => count > most), name).toEqual([]);
+    const { text, faults } = await ended(downloads);
+    const after = await cloud.stalls();
+    const [unread, flaps] = [after.unread - before.unread, after.flaps - before.flaps];
+    console.log(`${name}: lost ${Object.values(lost).join(" ")}; ${text}; ${unread} packets not read in time, BFD changed its mind ${flaps} times`);
+    return {
+      faults: [...Object.entries(lost).filter(([, count]) => count > most).map(([what, count]) => `pings, ${what}: ${count} lost`), ...faults].map((fault) => `${name}: ${fault}`),
+      stalled: unread > 0 || flaps > WATCHERS,
+    };
   }
 
   test(`${ROUNDS} times drained, and had again: nothing is lost`, async () => {
     const [one, two] = (await hosts()).hosts.map((h) => h.host) as [string, string];
     // What the host remembers of these when it has the gateway again is long past: conntrack takes what they are at by then for no part of them.
     const outlasting = await started();
-    for (let round = 0; round < ROUNDS; round++) {
-      await during("drain", two);
-      await during("true", one);
-    }
-    console.log(`${type}, SNAT ${String(snat)}, both: ${await ended("drained and had again", outlasting)}`);
-  }, 60_000 + ROUNDS * 30_000);
+    const round = async (tries: number): Promise<string[]> => {
+      const [there, back] = [await during("drain", two), await during("true", one)];
+      const faults = [...there.faults, ...back.faults];
+      if (faults.length === 0 || tries === 1 || !(there.stalled || back.stalled)) return faults;
+      console.log(`once more, as the machine stalled: ${faults.join("; ")}`);
+      return round(tries - 1);
+    };
+    for (let n = 0; n < ROUNDS; n++) expect.soft(await round(TRIES)).toEqual([]);
+    const { text, faults } = await ended(outlasting);
+    console.log(`${type}, SNAT ${String(snat)}, drained and had again: ${text}`);
+    expect(faults).toEqual([]);
+  }, 60_000 + ROUNDS * TRIES * 30_000);
 
   test("what VMs of a host that is drained send leaves by another", async () => {
     const [one, two] = (await hosts()).hosts.map((h) => h.host) as [string, string];
@@ -202,9 +222,11 @@ describe.skipIf(Lab.missing().length > 0).each(KINDS)("a gateway on a %s network
   test("the key taken away is a drain as well, but for a moment when the host is struck off; and set again", async () => {
     const [one, two] = (await hosts()).hosts.map((h) => h.host) as [string, string];
     const outlasting = await started();
-    await during("", two, STRUCK_OFF);
+    expect.soft((await during("", two, STRUCK_OFF)).faults).toEqual([]);
     await until("the host to be none of the gateway", async () => (await hosts()).hosts.length === 1, { timeoutMs: 30_000 });
-    await during("true", one, STRUCK_OFF);
-    console.log(`${type}, SNAT ${String(snat)}, both: ${await ended("struck off and set again", outlasting)}`);
+    expect.soft((await during("true", one, STRUCK_OFF)).faults).toEqual([]);
+    const { text, faults } = await ended(outlasting);
+    console.log(`${type}, SNAT ${String(snat)}, struck off and set again: ${text}`);
+    expect(faults).toEqual([]);
   }, 120_000);
 });

@@ -106,6 +106,10 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
     return (await first(3)) ? [3, 4] : [4, 3];
   };
 
+  /** The gateway's hosts, the preferred one first, and which one has it. */
+  const hosts = async (): Promise<{ active: string | null; hosts: { host: string }[] }> =>
+    ((await cloud.call("GET", `/v2.0/routers/${router.id}?fields=axion:gateway_hosts`)).body.router as unknown as { "axion:gateway_hosts": [{ active: string | null; hosts: { host: string }[] }] })["axion:gateway_hosts"][0];
+
   test("somebody outside whom the model does not know is asked for; of who is not there the sender is told", async () => {
     await x.vm.configure("addr add 203.0.113.200/24 dev eth0");
     await until("an answer of the unknown", () => a.vm.reaches("203.0.113.200"), { timeoutMs: 10_000 });
@@ -124,7 +128,9 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
   test("the host that has the gateway dies, and no controller lives: the next one has it within a second; it has it again when it is back and ready", { tags: "long", timeout: 120_000 }, async () => {
     const [first] = await places();
     await usable();
+    const preferred = (await hosts()).hosts[0]!.host;
     for (const [from, to] of [[a, x], [x, a]] as const) {
+      await until("it has the gateway", async () => (await hosts()).active === preferred, { timeoutMs: 20_000 });
       await until("an answer", () => from.vm.reaches(to.ip));
       const running = from.vm.pingStart(to.ip, { intervalMs: 10 });
       await sleep(1000);
@@ -142,6 +148,8 @@ describe.skipIf(Lab.missing().length > 0)("an external network in tunnels", () =
       await cloud.hv(first).startVswitchd();
       await cloud.synced();
       await usable();
+      // It takes over in steps, and announces itself after.
+      await until("it has the gateway again", async () => (await hosts()).active === preferred, { timeoutMs: 20_000 });
       await sleep(1500);
       const returned = await back.stop();
       console.log(`gateway back, ${from === a ? "outwards" : "inwards"}: ${lostOf(returned)} of ${returned.sent} lost`);
